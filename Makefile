@@ -1,0 +1,47 @@
+# Every target sets up what it needs. `make help` prints the comments that follow "##".
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+BASE_STAMP := $(VENV)/.base
+STAMP := $(VENV)/.ready
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types size clean bench-finetune bench-encode
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+setup: $(STAMP) ## .venv with Regard, every extra and the tools for development
+
+# torch first and alone: pinned to the version the tests know, so that nothing later fetches a CUDA build.
+$(BASE_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(STAMP): $(BASE_STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	touch $@
+
+demo: $(BASE_STAMP) ## real weights and real reviews become a classifier: in under 10 minutes, installation included
+	$(BIN)/python examples/demo.py
+
+check: lint types test ## all that a change must pass; warnings are errors
+
+lint: $(STAMP) ## style of the code and its layout
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP) ## types of everything that is not a test
+	$(BIN)/mypy src tools examples
+
+test: $(STAMP) ## all tests; one of them: make test ARGS="tests/unit/metrics -k coverage"
+	$(BIN)/pytest $(ARGS)
+
+BASE ?= HEAD
+size: $(STAMP) ## lines of each package and what changed since a commit: make size BASE=main
+	$(BIN)/python tools/size.py $(BASE)
+
+clean: ## remove what tools leave behind; .venv and runs stay
+	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests tools benchmarks -name __pycache__ -prune -exec rm -rf {} +
