@@ -1,0 +1,1 @@
+"""The attention core (floor 1): modules that take plain values and know no config, tokenizer or file."""

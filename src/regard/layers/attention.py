@@ -1,0 +1,175 @@
+"""Attention: the heart, and the only place where scores are made.
+
+softmax(q kᵀ / sqrt(d_head)) v (Vaswani et al. 2017, §3.2.1), in two equal forms: fused when nobody asks for the weights,
+explicit when somebody does (a law test says that both agree).
+
+Shapes: q (batch, heads, query, d_head) · k, v (batch, kv_heads, key, d_head) · mask (batch|1, heads|1, query|1, key), True =
+may look · bias like mask, added to the scores. A query that may look nowhere gets 0, not NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from regard.layers.cache import LayerCache
+from regard.layers.checks import positive, share
+from regard.layers.dropout import kept
+from regard.layers.kernels import fused, softmax
+from regard.layers.linear import Linear, PackedLinear
+from regard.layers.positions import Rotary
+from regard.layers.ragged import Ragged
+from regard.layers.trace import Edit, Scope
+
+PerGroup = Tensor | Sequence[Tensor | None] | None
+"""A mask or bias: one for the batch, or one for each group of a ragged batch."""
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    need_weights: bool = False,
+    edit: Edit | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention over heads; returns (batch, heads, query, d_head) and, if asked, the weights (batch, heads, query, key).
+
+    scale: factor on q kᵀ, None = 1/sqrt(d_head). edit: changes the weights before they meet v; it implies `need_weights`.
+    """
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"{k.shape[1]} key-value heads do not divide {q.shape[1]} query heads")
+    if (groups := q.shape[1] // k.shape[1]) > 1:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if mask is not None:
+        bias = (torch.zeros((), device=q.device) if bias is None else bias).masked_fill(~mask, float("-inf"))
+    if not need_weights and edit is None:
+        return fused(q, k, v, bias=bias, scale=scale, dropout=dropout), None
+    scores = (q @ k.transpose(-1, -2)).float() * scale
+    weights = softmax(scores if bias is None else scores + bias)
+    if edit is not None:
+        weights = edit(weights)
+    if dropout:
+        weights = weights * kept(weights, dropout)
+    return (weights.to(v.dtype) @ v), weights
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al. 2017, §3.2.2), with grouped key-value heads (Ainslie et al. 2023).
+
+    `attention(x)` is self-attention, `attention(x, memory)` cross-attention, `cache=` continues a running sequence.
+    Differs from the paper: biases are optional, and positions may turn q and k (`turn`) or add to the scores (`bias`).
+
+    d_head: width of a head, None = d_model / n_heads. dropout: of the weights, while training.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        n_heads: int,
+        *,
+        n_kv_heads: int | None = None,
+        d_head: int | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
+        positive(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads)
+        share(dropout=dropout)
+        if d_head is None and d_model % n_heads:
+            raise ValueError(
+                f"n_heads={n_heads} does not divide d_model={d_model}: set d_head, or use another number of heads"
+            )
+        if n_heads % n_kv_heads:
+            raise ValueError(f"n_kv_heads={n_kv_heads} does not divide n_heads={n_heads}")
+        self.n_heads, self.n_kv_heads = n_heads, n_kv_heads
+        self.d_head = d_model // n_heads if d_head is None else d_head
+        positive(d_head=self.d_head)
+        self.dropout, self.scale = dropout, scale
+        self.q_proj = Linear(d_model, self.n_heads * self.d_head, bias=bias)
+        self.k_proj = Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
+        self.v_proj = Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
+        self.o_proj = Linear(self.n_heads * self.d_head, d_model, bias=bias)
+        self.qkv_proj: PackedLinear | None = None
+        """All three projections at once, once the model is packed for prediction."""
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor | None = None,
+        *,
+        mask: PerGroup = None,
+        bias: PerGroup = None,
+        turn: tuple[Tensor, Tensor] | None = None,
+        cache: LayerCache | None = None,
+        ragged: Ragged | None = None,
+        scope: Scope | None = None,
+    ) -> Tensor:
+        """Shapes: x (batch, query, d_model) · memory (batch, key, d_model) · returns x's shape. With `ragged`, x is
+        (tokens, d_model), mask and bias are one a group, and there is no memory and no cache.
+
+        turn: from :meth:`Rotary.turn`, for the positions of x. cache: keys and values of earlier calls; of a memory they
+        are computed at the first call and read ever after. scope: where the weights and the output are traced.
+        """
+        scope = scope or Scope(None)
+        if memory is not None and cache is not None and cache.length:
+            q, (k, v) = self._heads(self.q_proj(x)).transpose(1, 2), cache.read()
+            return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=_of_group(bias, 0), scope=scope), scope)
+        q, k, v = self._project(x, memory)
+        if turn is not None:
+            q, k = Rotary.turned(q, turn), Rotary.turned(k, turn)
+        if ragged is not None:
+            outs = []
+            for i, group in enumerate(zip(*(ragged.split(part) for part in (q, k, v)), strict=True)):
+                q, k, v = (part.transpose(1, 2) for part in group)
+                inside = scope.inside(f"group.{i}")
+                outs.append(self._attend(q, k, v, mask=_of_group(mask, i), bias=_of_group(bias, i), scope=inside))
+            return self._out(ragged.join(outs), scope)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        if cache is not None:
+            k, v = cache.append(k, v)
+        return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=_of_group(bias, 0), scope=scope), scope)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, bias: Tensor | None, scope: Scope) -> Tensor:
+        """(batch, query, heads * d_head)."""
+        out, _ = attend(
+            q,
+            k,
+            v,
+            mask=mask,
+            bias=bias,
+            scale=self.scale,
+            dropout=self.dropout if self.training else 0.0,
+            edit=(lambda weights: scope.at("weights", weights)) if scope.wants("weights") else None,
+        )
+        return out.transpose(1, 2).flatten(2)
+
+    def _out(self, heads: Tensor, scope: Scope) -> Tensor:
+        return scope.at("", self.o_proj(heads))
+
+    def _project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """(…, tokens, heads, d_head) each."""
+        if self.qkv_proj is not None and memory is None:
+            widths = [self.n_heads * self.d_head, *2 * [self.n_kv_heads * self.d_head]]
+            q, k, v = self.qkv_proj(x).split(widths, dim=-1)
+        else:
+            source = x if memory is None else memory
+            q, k, v = self.q_proj(x), self.k_proj(source), self.v_proj(source)
+        return self._heads(q), self._heads(k), self._heads(v)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        heads: Tensor = x.unflatten(-1, (-1, self.d_head))
+        return heads
+
+
+def _of_group(value: PerGroup, i: int) -> Tensor | None:
+    return value if value is None or isinstance(value, Tensor) else value[i]

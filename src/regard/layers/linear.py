@@ -1,0 +1,47 @@
+"""Projections that compute in the dtype of what they are given, whatever dtype their weights are kept in.
+
+So mixed precision is no mode: float32 weights meet bfloat16 activations, the product runs in bfloat16, the gradient arrives
+in float32, and nothing has to be switched on.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """y = x Wᵀ + b, computed in x's dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, in_features) -> (…, out_features)."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype), bias)
+
+
+class PackedLinear(nn.Module):
+    """A :class:`Linear` frozen for prediction: one or several projections of the same input, reordered once into the blocks
+    that the CPU's matrix unit reads (oneDNN); torch would reorder them at every call.
+
+    Its weights cannot be trained or saved: keep the original.
+    """
+
+    def __init__(self, *linears: nn.Linear) -> None:
+        super().__init__()
+        if len({linear.in_features for linear in linears}) != 1:
+            raise ValueError("projections packed as one must read inputs of one width")
+        weight = torch.cat([linear.weight.detach() for linear in linears]).to(torch.bfloat16)
+        biases = [linear.out_features * [0.0] if linear.bias is None else linear.bias.tolist() for linear in linears]
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self._bias = torch.tensor([value for bias in biases for value in bias], dtype=torch.bfloat16)
+
+    @staticmethod
+    def available() -> bool:
+        """Whether this torch build and this processor can run it."""
+        return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, in_features) bfloat16 -> (…, sum of out_features)."""
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return y

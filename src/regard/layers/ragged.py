@@ -1,0 +1,83 @@
+"""Sentences of different lengths in one batch without one token of padding.
+
+Rows of equal length lie side by side, the groups end to end: one flat (tokens, …) tensor. Whatever works token by token
+(projections, norms, feed-forward) never notices; attention views each group as (rows, length, …) and needs no mask.
+
+A flat batch may end in some spare tokens that belong to no row. They make its size a round number: a CPU's matrix kernels
+are compiled for each size that comes by (some milliseconds each, for every projection, forward and backward), and sentences
+add up to a new size in almost every batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """The layout of a flat batch: how many rows of which length follow each other.
+
+    groups: (rows, length) pairs in order. Lengths are in tokens, at least 1. spare: tokens at the end that belong to no row.
+    """
+
+    groups: tuple[tuple[int, int], ...]
+    spare: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.groups or min(min(group) for group in self.groups) < 1:
+            raise ValueError(f"a ragged batch has at least one row, and a row at least one token, not groups {self.groups}")
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], *, multiple: int = 1) -> Self:
+        """The layout of rows with these lengths, in this order; sort them first, so that equal lengths meet.
+
+        multiple: spare tokens are added up to a multiple of it.
+        """
+        groups = tuple((len(list(run)), length) for length, run in groupby(lengths))
+        return cls(groups, -sum(lengths) % multiple)
+
+    @property
+    def rows(self) -> int:
+        """Rows in all."""
+        return sum(rows for rows, _ in self.groups)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows; the flat tensor has `spare` more."""
+        return sum(rows * length for rows, length in self.groups)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """(tokens + spare,): each token's place in its row, 0 for spare ones."""
+        spare = torch.zeros(self.spare, dtype=torch.int64)
+        return torch.cat([*(torch.arange(length).repeat(rows) for rows, length in self.groups), spare])
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(rows,): index of each row's first token."""
+        lengths = self.lengths
+        return lengths.cumsum(0) - lengths
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(rows,): tokens of each row."""
+        return torch.cat([torch.full((rows,), length) for rows, length in self.groups])
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """(tokens + spare, …) -> one (rows, length, …) view a group."""
+        parts = flat.split([*(rows * length for rows, length in self.groups), self.spare])
+        return [part.unflatten(0, group) for part, group in zip(parts, self.groups, strict=False)]
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """One (rows, length, …) tensor a group -> (tokens + spare, …), the spare ones 0."""
+        flat = [part.flatten(0, 1) for part in parts]
+        if self.spare:
+            flat.append(flat[0].new_zeros(self.spare, *flat[0].shape[1:]))
+        return flat[0] if len(flat) == 1 else torch.cat(flat)
