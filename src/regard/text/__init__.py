@@ -1,0 +1,7 @@
+"""Strings to ids and back (floor 1): one :class:`Tokenizer` over two libraries, and training of new vocabularies."""
+
+from regard.text.encoding import Encoding
+from regard.text.tokenizer import Tokenizer
+from regard.text.train import train_tokenizer
+
+__all__ = ["Encoding", "Tokenizer", "train_tokenizer"]

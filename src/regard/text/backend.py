@@ -1,0 +1,117 @@
+"""What a tokenizer library must offer (:class:`Backend`), and Hugging Face `tokenizers` offering it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Protocol
+
+import tokenizers
+
+from regard.errors import CheckpointError
+from regard.text.layout import TEXT, Layout, Slot
+
+Span = tuple[int, int]
+
+
+class Backend(Protocol):
+    """Texts <-> ids, without special tokens around them, without truncation and without state that a call could change.
+
+    Encoding raises what the library raises; :class:`~regard.text.tokenizer.Tokenizer` says it in the user's words.
+    """
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """What brings the backend back, besides `tokenizer_config.json`: file name -> content."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """1 + the largest id."""
+        ...
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, as fast as the library can."""
+        ...
+
+    def spans(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
+        """Ids of each text, and for each id the (start, stop) of its characters."""
+        ...
+
+    def decode(self, rows: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+        """Text of each row of ids."""
+        ...
+
+    def token(self, index: int) -> str | None:
+        """The token with this id."""
+        ...
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token."""
+        ...
+
+
+class FastBackend(Backend):
+    """A `tokenizers.Tokenizer`. Its own truncation and padding are switched off for good."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {"tokenizer.json": self._tokenizer.to_str(pretty=True).encode()}
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def spans(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
+        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [(encoding.ids, encoding.offsets) for encoding in encodings]
+
+    def decode(self, rows: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
+        return self._tokenizer.decode_batch(rows, skip_special_tokens=skip_special)
+
+    def token(self, index: int) -> str | None:
+        return self._tokenizer.id_to_token(index)
+
+    def id_of(self, token: str) -> int | None:
+        return self._tokenizer.token_to_id(token)
+
+    def layout(self, where: str) -> Layout:
+        """The layout that the tokenizer's post-processor makes, found by looking at what it does to a text.
+
+        Looking serves every kind of post-processor, also the kinds that a later version of the library adds.
+        """
+        probe = self._probe(where)
+        encode = self._tokenizer.encode
+        return Layout(_slots(encode(probe), 1, where), _slots(encode(probe, probe), 2, where))
+
+    def _probe(self, where: str) -> str:
+        tokens = (self._tokenizer.decode([index]) for index in range(self.size))
+        for text in chain(("a", "的"), tokens):
+            if self._tokenizer.encode(text, add_special_tokens=False).ids:
+                return text
+        raise CheckpointError("the vocabulary has no token that a text could become", where=where, fix="train it anew")
+
+
+def _slots(encoding: tokenizers.Encoding, texts: int, where: str) -> tuple[Slot, ...]:
+    """The places that an encoding of so many texts shows."""
+    slots: list[Slot] = []
+    for index, segment, type_id in zip(encoding.ids, encoding.sequence_ids, encoding.type_ids, strict=True):
+        slot = Slot(segment, index if segment is None else TEXT, type_id)
+        if segment is None or not slots or slots[-1] != slot:
+            slots.append(slot)
+    if sorted(slot.segment for slot in slots if slot.segment is not None) != list(range(texts)):
+        raise CheckpointError(
+            "the post_processor does not hold each text exactly once",
+            where=where,
+            fix='use one of type "TemplateProcessing" with $A, and $A and $B',
+        )
+    return tuple(slots)

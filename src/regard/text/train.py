@@ -1,0 +1,249 @@
+"""Learning a vocabulary from texts: WordPiece, byte-level BPE, Unigram, bytes, characters. The libraries do the work."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple, get_args
+
+import sentencepiece
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from regard.errors import ConfigError, DataError, RegardError, WorkError, did_you_mean, listed
+from regard.text.backend import FastBackend
+from regard.text.load import Parts, bert_template
+from regard.text.settings import BERT, SEQ2SEQ, Settings
+from regard.text.tokenizer import Tokenizer
+
+Kind = Literal["wordpiece", "bpe", "unigram", "byte", "char"]
+Specials = Literal["bert", "gpt", "seq2seq"]
+
+SPECIALS: dict[str, dict[str, str]] = {
+    "bert": BERT,
+    "gpt": {"pad": "<|padding|>", "unk": "<|unknown|>", "bos": "<|endoftext|>", "eos": "<|endoftext|>"},
+    "seq2seq": SEQ2SEQ,
+}
+"""Special tokens of an encoder, of a decoder, and of both together; they get the first ids, in this order."""
+
+BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+TRAINING_THREADS = 4
+"""Fixed, because the sums of Unigram's expectations depend on it in the last bits."""
+
+
+class Plan(NamedTuple):
+    """What is learned: at most `vocab_size` tokens, `specials` first, the others seen `min_frequency` times or more."""
+
+    specials: list[str]
+    unk: str
+    vocab_size: int
+    min_frequency: int
+    lower_case: bool
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    *,
+    kind: Kind,
+    vocab_size: int,
+    lower_case: bool = False,
+    specials: Specials = "bert",
+    min_frequency: int = 2,
+) -> Tokenizer:
+    """A tokenizer whose vocabulary is learned from `texts`, read once; `wordpiece` and `unigram` hold them in memory.
+
+    kind: what tokens are.
+        `wordpiece`: pieces of words, each Chinese character a word of its own (Devlin et al. 2019);
+        `bpe`: merged bytes, nothing is unknown (Radford et al. 2019, §2.2);
+        `unigram`: pieces of the likeliest segmentation, after NFKC (Kudo 2018);
+        `byte`: the 256 bytes, nothing is unknown; nothing is learned, `texts` may be empty;
+        `char`: the characters of `texts`; others are unknown.
+    vocab_size: most tokens, special tokens included; a small corpus makes fewer.
+    lower_case: whether text is lower-cased (and for `wordpiece` loses its accents, as in BERT).
+    specials: the special tokens and their places: `bert` [CLS] A [SEP] B [SEP], `gpt` none around, `seq2seq` </s>
+        behind each text.
+    min_frequency: how often a piece must occur; `unigram` and `byte` know no such bound.
+
+    `bpe`, `byte` and `char` (of known characters) decode to exactly what was encoded, unless lower-cased. `unigram` gives
+    rare characters (together 0.05% of the text) no piece of their own.
+
+    Raises :class:`~regard.errors.ConfigError` for unknown kinds and for a vocab_size that cannot hold what the kind needs,
+    :class:`~regard.errors.DataError` when there is no text.
+    """
+    _check_choice("kind", kind, get_args(Kind))
+    _check_choice("specials", specials, get_args(Specials))
+    roles = SPECIALS[specials]
+    plan = Plan(list(dict.fromkeys(roles.values())), roles["unk"], vocab_size, min_frequency, lower_case)
+    needed = len(BYTES) if kind in ("bpe", "byte") else 2
+    if vocab_size < len(plan.specials) + needed:
+        raise _too_small(plan, needed)
+    tokenizer = TRAINERS[kind](_texts(texts), plan)
+    if tokenizer.get_vocab_size() == len(plan.specials):
+        raise DataError("no text to learn a vocabulary from", fix=f"give texts, or min_frequency below {min_frequency}")
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in plan.specials])
+    _surround(tokenizer, specials, roles)
+    backend = FastBackend(tokenizer)
+    settings = Settings({"tokenizer_class": "PreTrainedTokenizerFast"}, "tokenizer_config.json")
+    return Tokenizer(Parts(backend, backend.layout("the trained tokenizer"), roles, settings))
+
+
+def _check_choice(name: str, value: str, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise ConfigError(f"{name} is {value!r}", allowed=listed(options), fix=did_you_mean(value, options))
+
+
+def _too_small(plan: Plan, needed: int) -> ConfigError:
+    allowed = f"{len(plan.specials) + needed} or more: {len(plan.specials)} special tokens and {needed} others"
+    return ConfigError(f"vocab_size {plan.vocab_size} is too small", allowed=allowed, fix="raise vocab_size")
+
+
+def _texts(texts: Iterable[str]) -> Iterator[str]:
+    if isinstance(texts, str):
+        raise DataError("texts is one string", allowed="an iterable of strings", fix="give [texts]")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"{type(text).__name__} instead of text", where=f"texts[{index}]", fix="give a string")
+        yield text
+
+
+def _wordpiece(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
+    normalizer = normalizers.BertNormalizer(lowercase=plan.lower_case)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    corpus = list(texts)
+    words = Counter(word for text in corpus for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)))
+    # Each character may come twice, alone and with ##.
+    kept = _frequent(words, plan)[: (plan.vocab_size - len(plan.specials)) // 2]
+    inner = sorted({f"##{character}" for word in words for character in word[1:]} & {f"##{c}" for c in kept})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=plan.vocab_size,
+        min_frequency=plan.min_frequency,
+        # Left to itself the library numbers the ## characters in random order, and ties between merges follow the numbers.
+        special_tokens=[*plan.specials, *inner],
+        initial_alphabet=kept,
+        limit_alphabet=len(kept),
+        show_progress=False,
+    )
+    learner = tokenizers.Tokenizer(models.WordPiece(unk_token=plan.unk))
+    learner.normalizer, learner.pre_tokenizer = normalizer, pre_tokenizer
+    learner.train_from_iterator(corpus, trainer)
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(learner.get_vocab(), unk_token=plan.unk))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    return tokenizer
+
+
+def _bpe(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
+    tokenizer = _byte_level(models.BPE(), plan, words=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=plan.vocab_size,
+        min_frequency=plan.min_frequency,
+        special_tokens=plan.specials,
+        initial_alphabet=BYTES,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _byte(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
+    return _byte_level(models.BPE(_numbered([*plan.specials, *BYTES]), []), plan, words=False)
+
+
+def _byte_level(model: models.Model, plan: Plan, *, words: bool) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(model)
+    if plan.lower_case:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=words)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _unigram(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
+    spaces = normalizers.Replace(tokenizers.Regex(r"\s+"), " ")
+    steps = [normalizers.NFKC(), spaces, normalizers.Strip()]
+    normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if plan.lower_case else steps)
+    learned = _learned_pieces([line for text in texts if (line := normalizer.normalize_str(text))], plan)
+    scored = [*((token, 0.0) for token in plan.specials), *learned]
+    tokenizer = tokenizers.Tokenizer(models.Unigram(scored, unk_id=plan.specials.index(plan.unk)))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer
+
+
+def _learned_pieces(texts: list[str], plan: Plan) -> list[tuple[str, float]]:
+    """Pieces and log-probabilities, by `sentencepiece`: the Unigram trainer of `tokenizers` never answers the same twice."""
+    if not texts:
+        return []
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            vocab_size=plan.vocab_size - len(plan.specials) + 1,  # its own unknown piece is one of ours
+            hard_vocab_limit=False,
+            normalization_rule_name="identity",
+            max_sentence_length=2**30,
+            num_threads=TRAINING_THREADS,
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise _unlearnable(str(error), plan) from None
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return [(pieces.id_to_piece(index), pieces.get_score(index)) for index in range(1, pieces.get_piece_size())]
+
+
+def _unlearnable(message: str, plan: Plan) -> RegardError:
+    needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
+    if needed is None:
+        return WorkError(f"sentencepiece could not learn a vocabulary: {message}", fix="report it")
+    return _too_small(plan, int(needed[1]) - 1)
+
+
+def _char(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
+    characters = _frequent(Counter(text.lower() if plan.lower_case else text for text in texts), plan)
+    vocabulary = _numbered([*plan.specials, *characters][: plan.vocab_size])
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, [], unk_token=plan.unk))
+    if plan.lower_case:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+def _frequent(texts: Counter[str], plan: Plan) -> list[str]:
+    """The characters that occur often enough in counted texts, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for text, count in texts.items():
+        for character in text:
+            counts[character] += count
+    kept = [character for character, count in counts.items() if count >= plan.min_frequency]
+    return sorted(kept, key=lambda character: (-counts[character], character))
+
+
+def _numbered(tokens: Iterable[str]) -> dict[str, int]:
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def _surround(tokenizer: tokenizers.Tokenizer, specials: str, roles: dict[str, str]) -> None:
+    if specials == "bert":
+        tokenizer.post_processor = bert_template(roles, tokenizer.get_vocab())
+    elif specials == "seq2seq":
+        eos = roles["eos"]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=["$A", eos], pair=["$A", eos, "$B", eos], special_tokens=[(eos, tokenizer.token_to_id(eos))]
+        )
+
+
+TRAINERS: dict[str, Callable[[Iterator[str], Plan], tokenizers.Tokenizer]] = {
+    "wordpiece": _wordpiece,
+    "bpe": _bpe,
+    "unigram": _unigram,
+    "byte": _byte,
+    "char": _char,
+}
