@@ -1,0 +1,24 @@
+"""How good a model is and how sure that number is (floor 1).
+
+Every metric is a :class:`Metric`: a value with its 95% bootstrap interval. Importing this package needs numpy alone;
+scipy is imported by the functions that use it.
+"""
+
+from regard.metrics.bootstrap import Metric, interval, interval_of_sums, mean_interval
+from regard.metrics.calibration import expected_calibration_error, fit_temperature
+from regard.metrics.classification import ClassificationReport, ClassScores, multi_label, single_label
+from regard.metrics.regression import regression
+
+__all__ = [
+    "ClassScores",
+    "ClassificationReport",
+    "Metric",
+    "expected_calibration_error",
+    "fit_temperature",
+    "interval",
+    "interval_of_sums",
+    "mean_interval",
+    "multi_label",
+    "regression",
+    "single_label",
+]
