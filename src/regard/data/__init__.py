@@ -1,0 +1,1 @@
+"""Rows to batches (floor 3): reading, checking, storing, batching."""

@@ -1,0 +1,263 @@
+"""Which rows go together, in which order, and how they become tensors.
+
+The order is a function of the lengths, the settings, the seed and the epoch alone: not of workers, of ranks, or of where a
+run was interrupted. So a position (epoch, batch), or a step number, is all that a resumed run needs to go on exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regard.errors import ConfigError
+from regard.layers.ragged import Ragged
+
+Rows = NDArray[np.int64]
+"""Numbers of examples."""
+
+MULTIPLE = 64
+"""Flat batches are filled up with spare tokens to a multiple of this, see :mod:`regard.layers.ragged`."""
+
+
+def plan(
+    lengths: Rows,
+    *,
+    tokens: int | None = None,
+    rows: int | None = None,
+    pool: int = 64,
+    seed: int = 0,
+    epoch: int = 0,
+    sort: bool = False,
+    exact: bool = False,
+) -> list[Rows]:
+    """Cut examples of these lengths, (examples,) in tokens, into batches; every example is in exactly one.
+
+    tokens: most tokens in a batch with its rows padded to the longest (an example longer than that is a batch of its own);
+    rows: most rows. For training the rows are shuffled by (seed, epoch); pools of about `pool` batches are sorted by length,
+    so that a batch needs little padding; then the batches are shuffled. For prediction, where order means nothing: `sort`
+    sorts all rows by length, the longest first, so that what does not fit fails at once; `exact` also keeps lengths apart,
+    so that no batch needs padding. Raises ConfigError without any bound.
+    """
+    if tokens is None and rows is None:
+        raise ConfigError("batches without a bound", where="batch", fix="set batch.tokens or batch.rows")
+    if sort or exact:
+        return _cut(np.argsort(-lengths, kind="stable"), lengths, tokens=tokens, rows=rows, exact=exact)
+    random = np.random.Generator(np.random.PCG64([seed, epoch]))
+    order = random.permutation(len(lengths))
+    batches: list[Rows] = []
+    for start, stop in _pools(order, lengths, tokens=tokens, rows=rows, pool=pool):
+        part = order[start:stop]
+        by_length = part[np.argsort(-lengths[part], kind="stable")]
+        batches += _cut(by_length, lengths, tokens=tokens, rows=rows, exact=False)
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _pools(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None, pool: int) -> Iterator[tuple[int, int]]:
+    """Where pools of about `pool` batches start and stop in the shuffled order."""
+    upto = np.cumsum(lengths[order]) if tokens is not None else np.zeros(len(order), np.int64)
+    start = 0
+    while start < len(order):
+        stop = len(order)
+        if tokens is not None:
+            before = upto[start - 1] if start else 0
+            stop = min(stop, int(np.searchsorted(upto, before + pool * tokens, side="right")))
+        if rows is not None:
+            stop = min(stop, start + pool * rows)
+        stop = max(stop, start + 1)
+        yield start, stop
+        start = stop
+
+
+def _cut(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None, exact: bool) -> list[Rows]:
+    """Cut rows that come longest first: the first of a batch tells how many fit, for none after it is longer."""
+    batches = []
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        size = len(order) - start if tokens is None else max(1, tokens // max(1, longest))
+        stop = min(start + size, len(order) if rows is None else start + rows)
+        if exact:
+            stop = start + int(np.searchsorted(-lengths[order[start:stop]], -longest, side="right"))
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+class Batches:
+    """The training order over endless epochs, from any position.
+
+    Iteration gives (epoch, index in the epoch, rows). With several ranks the batches stay the same and each rank gets its
+    share of the rows of every one (maybe none of a small one); the shares of a batch together are the batch. accumulate:
+    batches in one optimizer step.
+    """
+
+    def __init__(
+        self,
+        lengths: Rows,
+        *,
+        tokens: int | None,
+        rows: int | None,
+        pool: int,
+        seed: int,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not len(lengths):
+            raise ValueError("no examples")
+        self._lengths = lengths
+        self._settings: dict[str, Any] = {"tokens": tokens, "rows": rows, "pool": pool, "seed": seed}
+        self._accumulate, self._rank, self._world = accumulate, rank, world
+        self._epoch, self._index = 0, 0
+        self._planned: tuple[int, list[Rows]] = (-1, [])
+
+    def epoch(self, number: int) -> list[Rows]:
+        """The batches of an epoch, whole, in order."""
+        if self._planned[0] != number:
+            self._planned = number, plan(self._lengths, epoch=number, **self._settings)
+        return self._planned[1]
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(epoch, index) of the batch that comes next."""
+        return self._epoch, self._index
+
+    def seek(self, epoch: int, index: int) -> Self:
+        """Go to a position; an index at or after the end of its epoch goes on into the next ones."""
+        while index >= len(self.epoch(epoch)):
+            index -= len(self.epoch(epoch))
+            epoch += 1
+        self._epoch, self._index = epoch, index
+        return self
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch, at least 1; those of the first epoch stand for all, which may differ by a few."""
+        return max(1, round(len(self.epoch(0)) / self._accumulate))
+
+    def steps(self, *, after: int) -> Iterator[list[Rows]]:
+        """The batches of one optimizer step after the other, without end, once `after` steps are done."""
+        self.seek(0, after * self._accumulate)
+        while True:
+            yield [rows for _, _, rows in islice(self, self._accumulate)]
+
+    def __iter__(self) -> Iterator[tuple[int, int, Rows]]:
+        return self
+
+    def __next__(self) -> tuple[int, int, Rows]:
+        epoch, index = self.position
+        rows = self.epoch(epoch)[index]
+        self.seek(epoch, index + 1)
+        return epoch, index, rows[self._rank :: self._world]
+
+
+Gathered = dict[str, NDArray[Any] | list[NDArray[Any]]]
+"""Column -> one array for a column of numbers, a list of arrays for a column of lists; an entry an example."""
+
+
+class Examples(Protocol):
+    """What a batch is taken from: a :class:`Listed` in memory, or a :class:`regard.data.store.Store` on disk."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(examples,): tokens of each."""
+
+    def gather(self, indices: Rows, /) -> Gathered:
+        """The examples at `indices`, column by column."""
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]: ...
+
+    def __len__(self) -> int: ...
+
+
+class Listed:
+    """Examples in memory, all with the same columns: lists of numbers or numbers, `input_ids` among them."""
+
+    def __init__(self, examples: Sequence[Mapping[str, Any]]) -> None:
+        self._examples = examples
+        self._lengths = np.array([len(example["input_ids"]) for example in examples], dtype=np.int64)
+
+    @property
+    def lengths(self) -> Rows:
+        """(examples,): tokens of each."""
+        return self._lengths
+
+    def gather(self, indices: Rows) -> Gathered:
+        """The examples at `indices`, column by column."""
+        picked = [self._examples[i] for i in indices]
+        gathered: Gathered = {}
+        for name, first in (picked[0] if picked else {}).items():
+            cells = [example[name] for example in picked]
+            gathered[name] = np.array(cells) if np.ndim(first) == 0 else [np.asarray(cell) for cell in cells]
+        return gathered
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._examples)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples end to end, without padding. input_ids, type_ids: (tokens + spare,) int64; rows: (rows,) numbers of the
+    examples, in the order in which they lie here; targets: every other column, an entry a row."""
+
+    input_ids: Tensor
+    type_ids: Tensor | None
+    ragged: Ragged
+    rows: Rows
+    targets: Mapping[str, NDArray[Any] | list[NDArray[Any]]] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with its tensors on a device."""
+        types = None if self.type_ids is None else self.type_ids.to(device)
+        return replace(self, input_ids=self.input_ids.to(device), type_ids=types)
+
+
+def take(examples: Examples, rows: Rows) -> Batch:
+    """One batch of the examples `rows`, put in order of their lengths so that equal lengths lie side by side."""
+    lengths = examples.lengths[rows]
+    order = np.argsort(lengths, kind="stable")
+    columns = examples.gather(rows[order])
+    types = columns.pop("type_ids", None)
+    ragged = Ragged.of(lengths[order].tolist(), multiple=MULTIPLE)
+    return Batch(
+        input_ids=_flat(columns.pop("input_ids"), ragged.spare),
+        type_ids=None if types is None else _flat(types, ragged.spare),
+        ragged=ragged,
+        rows=rows[order],
+        targets=columns,
+    )
+
+
+def _flat(cells: Sequence[NDArray[Any]] | NDArray[Any], spare: int) -> Tensor:
+    return torch.from_numpy(np.concatenate([*cells, np.zeros(spare, np.int64)], dtype=np.int64, casting="unsafe"))
+
+
+def collate(rows: Sequence[Mapping[str, NDArray[Any]]], *, pad: Mapping[str, int]) -> dict[str, Tensor]:
+    """Rows as one (rows, longest) tensor a column, padded at the right with the column's value in `pad`.
+
+    A column of single numbers becomes (rows,). `attention_mask` (rows, longest) bool, True = real, is there only when the
+    lengths of `input_ids` differ: rows of one length need no mask. Integers become int64, others float32.
+    """
+    batch: dict[str, Tensor] = {}
+    for name in rows[0]:
+        cells = [torch.as_tensor(row[name]) for row in rows]
+        if cells[0].dim():
+            joined = torch.nn.utils.rnn.pad_sequence(cells, batch_first=True, padding_value=pad[name])
+        else:
+            joined = torch.stack(cells)
+        batch[name] = joined.float() if joined.is_floating_point() else joined.long()
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    longest = int(lengths.max())
+    if int(lengths.min()) < longest:
+        batch["attention_mask"] = torch.arange(longest) < lengths[:, None]
+    return batch
