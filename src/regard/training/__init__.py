@@ -1,0 +1,1 @@
+"""Training (floor 5): the one loop, its optimizer, resume, precision and records."""

@@ -1,0 +1,203 @@
+"""Everything a run needs before its first step; whatever is wrong with the input is found here, all at once.
+
+The settings of the run, a tokenizer learned from the rows and the digest of what it trains on are written into the run's
+folder first; a resumed run compares them, and reads the tokenizer from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from regard.checkpoints.files import read_json, replacing, write_json
+from regard.checkpoints.folder import Origin, load
+from regard.checkpoints.presets import PRESETS, preset
+from regard.config import RunConfig, dump_toml
+from regard.data.batch import Examples
+from regard.data.read import Table
+from regard.data.store import Store, fingerprint
+from regard.errors import ConfigError, DataError
+from regard.models.build import build
+from regard.models.config import ModelConfig
+from regard.models.model import Model
+from regard.tasks.inspect import both
+from regard.tasks.task import TASKS, Example, Task
+from regard.text.tokenizer import Tokenizer
+from regard.text.train import train_tokenizer
+from regard.training.precision import device
+
+CHUNK = 2048
+"""Rows encoded at a time."""
+
+START = Path("checkpoints", "start.json")
+"""In the run's folder: the digest of the data that it began with; it goes with the checkpoints."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run, ready to train. notes: for the person."""
+
+    task: Task
+    model: Model
+    tokenizer: Tokenizer
+    origin: Origin | None
+    train: Examples
+    eval: Examples
+    evaluated_on: str
+    max_length: int
+    notes: tuple[str, ...]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the weights came from a checkpoint."""
+        return self.origin is not None
+
+
+class Part:
+    """Some of the examples of a store: `indices` (examples,) in it."""
+
+    def __init__(self, store: Store, indices: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        self._store, self._indices = store, indices
+        self.lengths = store.lengths[indices]
+
+    def gather(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
+        """See :class:`~regard.data.batch.Examples`."""
+        return self._store.gather(self._indices[indices])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self._store[int(i)] for i in self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+
+def prepare(config: RunConfig, out: Path) -> Prepared:
+    """Read, check, build, encode. Raises InputError for all that is wrong with the input; nothing is written before that."""
+    assert config.data.train is not None
+    table, report, other, other_report = both(
+        config.data.train, config.data.eval, config.task, columns=config.data.columns, options=config.options
+    )
+    n_held_out = 0 if other else _held_out(report.rows, config)
+    task = TASKS[config.task].from_data(config.options, report)
+    torch.manual_seed(config.seed)
+    model, tokenizer, origin = _start(config, out, task, table)
+    max_length = _max_length(config, model.config, tokenizer, task)
+    settings = {"task": task.settings(), "tokenizer": tokenizer.digest, "max_length": max_length, "v": 1}
+    digests = [fingerprint(rows.paths, **settings, columns=rows.mapped) for rows in (table, other) if rows is not None]
+    _begin(out, config, tokenizer, data="".join(digests))
+
+    def encoded(rows: Table, digest: str) -> Store:
+        path = out / "encoded" / f"{digest}.arrow"
+        return Store.cached(path, lambda: _encode(rows, task, tokenizer, max_length=max_length))
+
+    train = encoded(table, digests[0])
+    notes = [str(warning) for warning in report.warnings]
+    if other is not None and other_report is not None:
+        parts: tuple[Examples, Examples] = train, encoded(other, digests[1])
+        evaluated_on = str(config.data.eval)
+        notes += [str(warning) for warning in other_report.warnings]
+    else:
+        parts = _split(train, n_held_out, seed=config.seed)
+        evaluated_on = f"{config.data.eval_share:.0%} of {config.data.train}, held out"
+    cut = sum(int(example["truncated"]) for example in train)
+    if cut:
+        notes.append(f"{cut} of {len(train)} rows are longer than {max_length} tokens and were cut (batch.max_length)")
+    return Prepared(task, model, tokenizer, origin, *parts, evaluated_on, max_length, tuple(notes))
+
+
+def _held_out(rows: int, config: RunConfig) -> int:
+    """How many of the training rows evaluate."""
+    n = round(rows * config.data.eval_share)
+    if not 0 < n < rows:
+        raise DataError(
+            f"{rows} rows are too few to hold {config.data.eval_share:.0%} out",
+            where=str(config.data.train),
+            fix="give --eval FILE, or raise data.eval_share",
+        )
+    return n
+
+
+def _start(config: RunConfig, out: Path, task: Task, table: Table) -> tuple[Model, Tokenizer, Origin | None]:
+    """The model with its first weights: a checkpoint's, or fresh ones with a vocabulary learned from the training rows."""
+    tensors: dict[str, torch.Tensor] = {}
+    origin = None
+    if config.model in PRESETS:
+        tokenizer = Tokenizer.load(out) if (out / START).exists() else _learn_tokenizer(config, task, table)
+        model_config = preset(config.model, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id or 0)
+        head = task.head(None)
+    else:
+        loaded = load(config.model)
+        if loaded.tokenizer is None:
+            raise ConfigError(
+                "the checkpoint has no tokenizer", where=config.model, fix="add its tokenizer.json or vocab.txt"
+            )
+        tokenizer, model_config, origin = loaded.tokenizer, loaded.config, loaded.origin
+        head = task.head(loaded.head)
+        tensors = dict(loaded.tensors)
+        same_outputs = head == loaded.head and (loaded.task or {}).get("labels") == task.settings().get("labels")
+        if not same_outputs:  # the checkpoint's outputs mean something else: draw fresh ones
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.out.")}
+    if config.training.dropout is not None:
+        rates = {"dropout": config.training.dropout, "attention_dropout": config.training.dropout}
+        model_config = model_config.model_copy(update=rates)
+    model = build(model_config, head)
+    model.load_state_dict(tensors, strict=False)
+    return model.to(device()), tokenizer, origin
+
+
+def _learn_tokenizer(config: RunConfig, task: Task, table: Table) -> Tokenizer:
+    texts = (str(row.values[name]) for row in table for name in task.inputs)
+    chosen = config.tokenizer
+    return train_tokenizer(texts, kind=chosen.kind, vocab_size=chosen.vocab_size, lower_case=chosen.lower_case)
+
+
+def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, task: Task) -> int:
+    most = min(model.max_positions, tokenizer.max_length or model.max_positions)
+    asked = config.batch.max_length
+    if asked is not None and asked > model.max_positions:
+        raise ConfigError(
+            f"{asked} tokens",
+            where="batch.max_length",
+            allowed=f"at most {model.max_positions}, the model's positions",
+        )
+    chosen = asked or most
+    try:
+        task.encode([dict.fromkeys(task.inputs, "a")], tokenizer, max_length=chosen)
+    except ConfigError as error:  # no room for text between the special tokens
+        raise error.at("batch.max_length") from None
+    return chosen
+
+
+def _begin(out: Path, config: RunConfig, tokenizer: Tokenizer, *, data: str) -> None:
+    """Write what a resumed run reads again, or compare the data with those that the run began with."""
+    start = out / START
+    if start.exists():
+        if read_json(start).get("data") != data:
+            raise ConfigError(
+                "the data changed since this run began", where=str(out), fix="restore the files, or choose another --out"
+            )
+        return
+    with replacing(out / "run.toml") as path:
+        path.write_text(dump_toml(config), encoding="utf-8")
+    tokenizer.save(out)
+    # last: where it is, the rest is there too
+    write_json(start, {"data": data})
+
+
+def _encode(table: Table, task: Task, tokenizer: Tokenizer, *, max_length: int) -> Iterator[Sequence[Example]]:
+    """The table's rows as examples, chunk by chunk."""
+    rows = iter(table)
+    while chunk := [row.values for row in islice(rows, CHUNK)]:
+        yield task.encode(chunk, tokenizer, max_length=max_length)
+
+
+def _split(store: Store, n_held_out: int, *, seed: int) -> tuple[Part, Part]:
+    """Training and held-out rows, drawn by the seed; row order is kept."""
+    order = np.random.Generator(np.random.PCG64([seed, 1])).permutation(len(store))
+    return Part(store, np.sort(order[n_held_out:])), Part(store, np.sort(order[:n_held_out]))
