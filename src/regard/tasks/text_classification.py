@@ -148,7 +148,7 @@ class TextClassification(Task):
         if self.options.multi_label:
             targets = torch.zeros_like(outputs)
             for row, places in enumerate(batch.targets["labels"]):
-                targets[row, torch.as_tensor(places)] = 1.0
+                targets[row, torch.as_tensor(places).long()] = 1.0
             return binary_cross_entropy(outputs, targets, weights=weights, smoothing=smoothing), len(outputs)
         labels = torch.as_tensor(batch.targets["label"], device=outputs.device).long()
         return cross_entropy(outputs, labels, weights=weights, smoothing=smoothing), len(outputs)

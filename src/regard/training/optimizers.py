@@ -5,8 +5,8 @@ A step of a small model is bound by memory, not by arithmetic. Therefore:
 - Matrices may be kept twice: a float32 master here, a bfloat16 working copy in the model. The gradient stays bfloat16 until
   its turn comes; then some layers' worth of it is widened, used and dropped.
 - An embedding table with a sparse gradient is updated on the rows that have occurred so far. The others have had no
-  gradient, so their moments are 0 and AdamW would not move them (tables have no weight decay): leaving them out changes no
-  bit.
+  gradient, so their moments are 0 and AdamW would not move them (tables have no weight decay): leaving them out changes
+  nothing.
 - The division by the number of examples and the clipping of the norm are one factor, applied inside the update.
 """
 
