@@ -31,8 +31,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
     :class:`~regard.errors.CheckpointError` for a name or revision that is not there or not open to the user, and
     :class:`~regard.errors.WorkError` when the connection fails.
     """
-    from httpx import HTTPError  # both take a third of a second: only who needs them pays
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import errors, snapshot_download  # a third of a second: only who needs it pays
 
     where = f"{name}@{revision}" if revision else name
     local = offline()
@@ -59,7 +58,7 @@ def fetch(name: str, revision: str | None = None) -> Path:
                 fix="give a folder, or unset REGARD_OFFLINE and HF_HUB_OFFLINE once to download it",
             ) from None
         raise _unreachable(error, where) from error
-    except (HTTPError, OSError) as error:
+    except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]  # httpx's or httpx2's, by the version
         raise _unreachable(error, where) from error
 
 

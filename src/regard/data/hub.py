@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import huggingface_hub
-from huggingface_hub.errors import (
-    HfHubHTTPError,
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's, by the version
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -80,7 +80,7 @@ def fetch(source: str) -> list[Path]:
         raise DataError(
             "not in the cache, and the network is switched off", where=source, fix="unset REGARD_OFFLINE and HF_HUB_OFFLINE"
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise WorkError(f"the hub cannot be reached: {error}", where=source, fix="try again, or use a file") from None
     present = [str(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
     return [folder / path for path in _chosen(name, present, source)]

@@ -1,16 +1,19 @@
 """The hub, without a network: what is asked of the library, and what its refusals become."""
 
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
 from regard.checkpoints.hub import cached, fetch, looks_like_name
 from regard.errors import CheckpointError, RegardError, WorkError
+
+httpx = import_module(errors.HTTPError.__module__)
+"""What the library speaks to the hub with: httpx, or httpx2 from its version 2 on."""
 
 NOT_FOUND = httpx.Response(404, request=httpx.Request("GET", "https://example.invalid"))
 

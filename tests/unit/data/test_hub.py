@@ -1,16 +1,19 @@
 """Hub names: which files are chosen, what offline means, and that only `hub:` reaches for the network."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import httpx
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from regard.data.hub import HubName, fetch
 from regard.data.read import read
 from regard.errors import DataError, WorkError
+
+httpx = import_module(HTTPError.__module__)
+"""What the library speaks to the hub with: httpx, or httpx2 from its version 2 on."""
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -129,7 +132,8 @@ class TestDownload:
         with pytest.raises(DataError, match=message):
             fetch("hub:owner/films@v9")
 
-    def test_no_connection(self, asked: dict[str, Any]) -> None:
-        asked["files"] = ConnectionError("no route to host")
+    @pytest.mark.parametrize("kind", [ConnectionError, httpx.ConnectError, httpx.ReadTimeout])
+    def test_no_connection(self, asked: dict[str, Any], kind: type[Exception]) -> None:
+        asked["files"] = kind("no route to host")
         with pytest.raises(WorkError, match="the hub cannot be reached: no route to host\n  fix: try again, or use a file"):
             fetch("hub:owner/films")
