@@ -1,5 +1,6 @@
 """A small trained model of two languages, and the rows that it learned from."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ SAID = {
     "so-so": ("a film", "what a story", "这部电影还可以", "一般"),
 }
 ROWS = [(f"{text} {i}", kind) for i in range(5) for kind in KINDS for text in SAID[kind]]
-ROWS += [
-    (f"{text} {i}", other) for i in range(2) for kind, other in zip(KINDS, KINDS[1:], strict=False) for text in SAID[kind]
-]
+ROWS += [(f"{text} {i}", other) for i in range(2) for kind, other in pairwise(KINDS) for text in SAID[kind]]
 """The last ones contradict others: a model that is never wrong would have probabilities of 0 and 1 alone."""
 
 SMALL: dict[str, Any] = {

@@ -84,7 +84,7 @@ HEAD = struct.Struct("iIII")
 
 @contextmanager
 def kernel_sees(folder: Path) -> Iterator[set[Path]]:
-    """The files in a folder and its sub-folders that anybody opens while the block runs; filled when it ends (inotify(7))."""
+    """The files in a folder and its sub-folders that anybody opens while the block runs; filled when it ends: inotify(7)."""
     opened: set[Path] = set()
     if not sys.platform.startswith("linux"):
         yield opened
