@@ -101,8 +101,8 @@ class TextClassification(Task):
         return cls(saved.labels, counts, saved.options or Options(multi_label=saved.multi_label), saved.temperature)
 
     def settings(self) -> dict[str, Any]:
-        """For `task.json`."""
-        return {**asdict(self), "options": self.options.model_dump()}
+        """For `task.json`; an export to other formats reads `labels` and `multi_label`."""
+        return {**asdict(self), "multi_label": self.options.multi_label, "options": self.options.model_dump()}
 
     def head(self, found: HeadConfig | None) -> HeadConfig:
         """One output a label, over the checkpoint's own pooling."""
@@ -146,9 +146,10 @@ class TextClassification(Task):
             rows = counts.new_tensor(float(sum(self.counts)))
             weights = balanced_weights(counts) if not self.options.multi_label else (rows - counts) / counts.clamp(min=1)
         if self.options.multi_label:
-            targets = torch.zeros_like(outputs)
+            table = np.zeros(outputs.shape, dtype=np.float32)
             for row, places in enumerate(batch.targets["labels"]):
-                targets[row, torch.as_tensor(places).long()] = 1.0
+                table[row, np.asarray(places, dtype=np.int64)] = 1.0
+            targets = torch.from_numpy(table).to(outputs.device)
             return binary_cross_entropy(outputs, targets, weights=weights, smoothing=smoothing), len(outputs)
         labels = torch.as_tensor(batch.targets["label"], device=outputs.device).long()
         return cross_entropy(outputs, labels, weights=weights, smoothing=smoothing), len(outputs)
