@@ -1,7 +1,6 @@
 """Checkpoint families against transformers: the same tensors there and back, and the same numbers out of them."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,29 +37,6 @@ def reference(family: str, architecture: str, **changes: Any) -> Any:
 def assert_same(left: Any, right: Any) -> None:
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) and left[name].dtype == right[name].dtype for name in left)
-
-
-@pytest.fixture
-def real(shared: Path) -> Callable[[str], Path]:
-    """Folders of real checkpoints by name: in `shared`, or built from its recipes in `REGARD_CHECKPOINTS`."""
-    built = Path(os.environ.get("REGARD_CHECKPOINTS") or Path.home() / ".cache/regard-checkpoints")
-
-    def find(name: str) -> Path:
-        for folder in (shared / "checkpoints" / name, built / name):
-            if folder.is_dir():
-                return folder
-        message = f"no checkpoint {name}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-
-    return find
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
 
 
 @pytest.mark.parametrize(("family", "architecture"), ARCHITECTURES)
