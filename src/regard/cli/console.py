@@ -13,8 +13,9 @@ from rich.table import Table
 
 from regard.errors import ConfigError
 
-ERR = Console(stderr=True, soft_wrap=True, highlight=False)
-OUT = Console(soft_wrap=True, highlight=False)
+# texts, labels and paths are the user's: `[/x]` and `:x:` in them are no markup
+ERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+OUT = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 """Print one JSON object on standard output and nothing else there."""
@@ -25,7 +26,13 @@ Columns = Annotated[str, Parameter(name="--columns")]
 
 def say(text: str) -> None:
     """A line for the person, on standard error."""
-    ERR.print(text, markup=False)
+    ERR.print(text)
+
+
+def print_line(text: str) -> None:
+    """A line of a result on standard output, as it is: a table would turn tabs into blanks."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def print_json(result: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import regard
-from regard.cli.console import OUT, Columns, Json, parse_columns, print_json, say
+from regard.cli.console import Columns, Json, parse_columns, print_json, print_line, say
 from regard.errors import ConfigError
 
 
@@ -64,4 +64,4 @@ def predict(
         print_json({"predictions": list(results)})
     else:
         for result in results:
-            OUT.print(predictor.line(result), markup=False)
+            print_line(predictor.line(result))
