@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -220,8 +221,8 @@ class Rows:
         self.master = parameter.data
         self._slot_of = torch.full((len(self.master),), -1, dtype=torch.int64, device=parameter.device)
         self._rows = self._slot_of[:0]
-        # zeros of the full size, of which only the first len(_rows) rows are touched: the rest never takes memory
-        self._first, self._second, self._grad = (torch.zeros_like(self.master) for _ in range(3))
+        # of the full size, but only the first len(_rows) rows are ever touched
+        self._first, self._second, self._grad = (_untouched(self.master) for _ in range(3))
         self._touched = self._rows
 
     def gather(self) -> None:
@@ -264,3 +265,11 @@ class Rows:
         self._slot_of.fill_(-1)
         self._slot_of[self._rows] = torch.arange(n, device=self._rows.device)
         self._first[:n], self._second[:n] = state["first"], state["second"]
+
+
+def _untouched(like: Tensor) -> Tensor:
+    """float32 zeros of this shape and device; on a CPU they take memory only where they are written to, and those that
+    torch makes take it at once."""
+    if not like.is_cpu:
+        return torch.zeros_like(like)
+    return torch.from_numpy(np.zeros(like.shape, np.float32))
