@@ -3,8 +3,9 @@
     python benchmarks/attention.py [--threads 1] [--tokens 4096] [--heads 12] [--width 32] [--repeats 15]
 
 One line a length: the time of `kernels.Short` divided by that of F.scaled_dot_product_attention; below 1, Short is faster.
-Each batch holds as many rows of that length as the token budget allows. `kernels.SHORT` is the longest length up to which
-Short wins in training (forward and backward, bfloat16 and float32, with dropout as without).
+Each batch holds as many rows of that length as the token budget allows. The bounds in
+`kernels` are the longest lengths up to which Short mostly wins: in training (forward and backward, with dropout as without),
+and in a forward pass alone.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def main() -> None:
         for name, run, dropout in (("forward", forward, 0.0), ("training", training, 0.0), ("dropout", training, 0.1))
     ]
     print(f"Short / torch, {options.tokens} tokens, {options.heads} heads of {options.width}, {options.threads} thread(s)")
-    print(f"SHORT = {kernels.SHORT}")
+    print(f"SHORT_TRAINING = {kernels.SHORT_TRAINING}, SHORT_PREDICTION = {kernels.SHORT_PREDICTION}")
     print(" ".join(["length", *(f"{title:>18}" for title, *_ in columns)]))
     for length in LENGTHS:
         row = [ratio(run, inputs(length, dtype, options), dropout, options.repeats) for _, run, dtype, dropout in columns]

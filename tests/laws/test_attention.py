@@ -29,7 +29,8 @@ quick = settings(deadline=None, max_examples=40)
 def short_up_to(length: int) -> Iterator[None]:
     """Regard's own kernel for keys up to this length, torch's for longer ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "SHORT", length)
+        patch.setattr(kernels, "SHORT_TRAINING", length)
+        patch.setattr(kernels, "SHORT_PREDICTION", length)
         yield
 
 
@@ -75,7 +76,7 @@ def drawn_mask(kind: str, batch: int, n_query: int, n_key: int) -> Tensor | None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("length", [7, kernels.SHORT, kernels.SHORT + 1])
+@pytest.mark.parametrize("length", [7, kernels.SHORT_TRAINING, kernels.SHORT_TRAINING + 1])
 @pytest.mark.parametrize("kind", ["none", "causal", "padding", "dead"])
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_fused_is_explicit_on_both_sides_of_short(dtype: torch.dtype, length: int, kind: str, with_bias: bool) -> None:

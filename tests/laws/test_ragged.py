@@ -33,7 +33,13 @@ few = settings(deadline=None, max_examples=12)
 
 def made(style: str, pool: str = "first") -> Model:
     config = ModelConfig(
-        vocab_size=VOCABULARY, d_model=16, n_layers=2, n_heads=4, d_ff=24, max_positions=kernels.SHORT + 20, **STYLES[style]
+        vocab_size=VOCABULARY,
+        d_model=16,
+        n_layers=2,
+        n_heads=4,
+        d_ff=24,
+        max_positions=kernels.SHORT_TRAINING + 20,
+        **STYLES[style],
     )
     torch.manual_seed(0)
     model = build(config, HeadConfig(pool=pool, n_outputs=3))
@@ -130,7 +136,7 @@ def test_permuting_the_batch_permutes_the_output(style: str, pool: str, lengths:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_long_and_short_rows_meet_in_one_batch(style: str) -> None:
-    lengths = [3, 3, kernels.SHORT, kernels.SHORT + 1, kernels.SHORT + 20]
+    lengths = [3, 3, kernels.SHORT_PREDICTION, kernels.SHORT_PREDICTION + 1, kernels.SHORT_TRAINING + 20]
     rows = drawn(lengths)
     model = made(style, "mean")
     ids, real, _ = padded(rows)

@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regard.errors import ConfigError
-from regard.layers.ragged import Ragged
+from regard.layers.ragged import ROUND, Ragged
 
 Rows = NDArray[np.int64]
 """Numbers of examples."""
-
-MULTIPLE = 64
-"""Flat batches are filled up with spare tokens to a multiple of this, see :mod:`regard.layers.ragged`."""
 
 
 def plan(
@@ -228,7 +225,7 @@ def take(examples: Examples, rows: Rows) -> Batch:
     order = np.argsort(lengths, kind="stable")
     columns = examples.gather(rows[order])
     types = columns.pop("type_ids", None)
-    ragged = Ragged.of(lengths[order].tolist(), multiple=MULTIPLE)
+    ragged = Ragged.of(lengths[order].tolist(), multiple=ROUND)
     return Batch(
         input_ids=_flat(columns.pop("input_ids"), ragged.spare),
         type_ids=None if types is None else _flat(types, ragged.spare),

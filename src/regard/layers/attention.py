@@ -112,28 +112,30 @@ class Attention(nn.Module):
         turn: tuple[Tensor, Tensor] | None = None,
         cache: LayerCache | None = None,
         ragged: Ragged | None = None,
+        pick: Tensor | None = None,
         scope: Scope | None = None,
     ) -> Tensor:
         """Shapes: x (batch, query, d_model) · memory (batch, key, d_model) · returns x's shape. With `ragged`, x is
         (tokens, d_model), mask and bias are one a group, and there is no memory and no cache.
 
         turn: from :meth:`Rotary.turn`, for the positions of x. cache: keys and values of earlier calls; of a memory they
-        are computed at the first call and read ever after. scope: where the weights and the output are traced.
+        are computed at the first call and read ever after. pick: :meth:`Ragged.places` of the tokens whose output is wanted,
+        one a row; the result is laid out as :attr:`Ragged.singles`. scope: where the weights and the output are traced.
         """
         scope = scope or Scope(None)
         if memory is not None and cache is not None and cache.length:
             q, (k, v) = self._heads(self.q_proj(x)).transpose(1, 2), cache.read()
             return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=_of_group(bias, 0), scope=scope), scope)
-        q, k, v = self._project(x, memory)
+        q, k, v = self._project(x, memory, pick)
         if turn is not None:
             q, k = Rotary.turned(q, turn), Rotary.turned(k, turn)
         if ragged is not None:
-            outs = []
-            for i, group in enumerate(zip(*(ragged.split(part) for part in (q, k, v)), strict=True)):
+            asking, outs = ragged if pick is None else ragged.singles, []
+            for i, group in enumerate(zip(asking.split(q), ragged.split(k), ragged.split(v), strict=True)):
                 q, k, v = (part.transpose(1, 2) for part in group)
                 inside = scope.inside(f"group.{i}")
                 outs.append(self._attend(q, k, v, mask=_of_group(mask, i), bias=_of_group(bias, i), scope=inside))
-            return self._out(ragged.join(outs), scope)
+            return self._out(asking.join(outs), scope)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if cache is not None:
             k, v = cache.append(k, v)
@@ -156,14 +158,15 @@ class Attention(nn.Module):
     def _out(self, heads: Tensor, scope: Scope) -> Tensor:
         return scope.at("", self.o_proj(heads))
 
-    def _project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, memory: Tensor | None, pick: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """(…, tokens, heads, d_head) each."""
         if self.qkv_proj is not None and memory is None:
             widths = [self.n_heads * self.d_head, *2 * [self.n_kv_heads * self.d_head]]
             q, k, v = self.qkv_proj(x).split(widths, dim=-1)
+            q = q if pick is None else q[pick]
         else:
-            source = x if memory is None else memory
-            q, k, v = self.q_proj(x), self.k_proj(source), self.v_proj(source)
+            asking, source = x if pick is None else x[pick], x if memory is None else memory
+            q, k, v = self.q_proj(asking), self.k_proj(source), self.v_proj(source)
         return self._heads(q), self._heads(k), self._heads(v)
 
     def _heads(self, x: Tensor) -> Tensor:

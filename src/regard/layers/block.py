@@ -69,9 +69,11 @@ class Block(nn.Module):
         *,
         cache: LayerCache | None = None,
         memory_cache: LayerCache | None = None,
+        pick: Tensor | None = None,
         scope: Scope | None = None,
     ) -> Tensor:
-        """x (batch, tokens, d_model), or (tokens, d_model) with `look.ragged` -> the same shape."""
+        """x (batch, tokens, d_model), or (tokens, d_model) with `look.ragged` -> the same shape. pick: see
+        :meth:`Attention.forward`; only these tokens go on."""
         scope = scope or Scope(None)
         y = self.attention_norm(x) if self.pre else x
         y = self.attention(
@@ -81,9 +83,10 @@ class Block(nn.Module):
             turn=look.turn,
             cache=cache,
             ragged=look.ragged,
+            pick=pick,
             scope=scope.inside("attention"),
         )
-        x = self._add(x, y, self.attention_norm)
+        x = self._add(x if pick is None else x[pick], y, self.attention_norm)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
             y = self.cross_attention_norm(x) if self.pre else x
             y = self.cross_attention(

@@ -32,7 +32,8 @@ class FeedForward(nn.Module):
         self.up_proj = Linear(d_model, d_ff, bias=bias)
         self.gate_proj = Linear(d_model, d_ff, bias=bias) if gated else None
         self.down_proj = Linear(d_ff, d_model, bias=bias)
-        self.activation = ACTIVATIONS[activation]
+        self.activation_name = activation
+        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, d_model) -> (…, d_model)."""

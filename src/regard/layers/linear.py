@@ -20,15 +20,28 @@ class Linear(nn.Linear):
         return F.linear(x, self.weight.to(x.dtype), bias)
 
 
+POST_OPS = {
+    "none": ("none", ""),
+    "relu": ("relu", ""),
+    "gelu": ("gelu", "none"),
+    "gelu-tanh": ("gelu", "tanh"),
+    "silu": ("swish", ""),
+    "tanh": ("tanh", ""),
+}
+"""Name of an activation, as in :mod:`regard.layers.feedforward` -> what oneDNN calls it: (operation, algorithm)."""
+
+
 class PackedLinear(nn.Module):
     """A :class:`Linear` frozen for prediction: one or several projections of the same input, reordered once into the blocks
     that the CPU's matrix unit reads (oneDNN); torch would reorder them at every call.
 
-    Its weights cannot be trained or saved: keep the original.
+    activation: a name of :data:`POST_OPS`, applied to the result before it is rounded to bfloat16. Its weights cannot be
+    trained or saved: keep the original.
     """
 
-    def __init__(self, *linears: nn.Linear) -> None:
+    def __init__(self, *linears: nn.Linear, activation: str = "none") -> None:
         super().__init__()
+        self._post_op = POST_OPS[activation]
         if len({linear.in_features for linear in linears}) != 1:
             raise ValueError("projections packed as one must read inputs of one width")
         weight = torch.cat([linear.weight.detach() for linear in linears]).to(torch.bfloat16)
@@ -43,5 +56,6 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) bfloat16 -> (…, sum of out_features)."""
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        name, algorithm = self._post_op
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, [], algorithm)
         return y

@@ -19,6 +19,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+ROUND = 64
+"""Flat batches are filled up with spare tokens to a multiple of this."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -69,6 +72,16 @@ class Ragged:
     def lengths(self) -> Tensor:
         """(rows,): tokens of each row."""
         return torch.cat([torch.full((rows,), length) for rows, length in self.groups])
+
+    @cached_property
+    def singles(self) -> Ragged:
+        """The layout of one token of each row, filled up to a multiple of :data:`ROUND`."""
+        return Ragged(tuple((rows, 1) for rows, _ in self.groups), -self.rows % ROUND)
+
+    def places(self, pick: str) -> Tensor:
+        """Where the token of each row lies that :attr:`singles` holds, its `first` or `last`; spare ones are at 0."""
+        places = self.starts if pick == "first" else self.starts + self.lengths - 1
+        return torch.nn.functional.pad(places, (0, self.singles.spare))
 
     def split(self, flat: Tensor) -> list[Tensor]:
         """(tokens + spare, …) -> one (rows, length, …) view a group."""

@@ -64,6 +64,11 @@ class Scope:
         """The scope of a part."""
         return self if self._trace is None else Scope(self._trace, self._site(name))
 
+    @property
+    def unseen(self) -> bool:
+        """Whether there is no trace."""
+        return self._trace is None
+
     def wants(self, name: str) -> bool:
         """See :meth:`Trace.wants`."""
         return self._trace is not None and self._trace.wants(self._site(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ class SequenceHead(nn.Module):
         d_model: int,
         n_outputs: int,
         *,
-        pool: str = "first",
+        pool: Literal["first", "mean", "last"] = "first",
         dense: bool = True,
         activation: str = "tanh",
         dropout: float = 0.0,
@@ -36,7 +38,7 @@ class SequenceHead(nn.Module):
         one_of(ACTIVATIONS, activation=activation)
         if n_outputs < 0:
             raise ValueError(f"n_outputs={n_outputs} must be at least 0")
-        self.pool = pool
+        self.pool: Literal["first", "mean", "last"] = pool
         self.dense = Linear(d_model, d_model) if dense else None
         self.activation = ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)

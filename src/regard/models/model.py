@@ -10,7 +10,7 @@ from regard.layers.ragged import Ragged
 from regard.layers.trace import Scope, Trace
 from regard.models.config import HeadConfig, ModelConfig
 from regard.models.heads import SequenceHead
-from regard.models.stack import Stack
+from regard.models.stack import Pick, Stack
 
 
 class Model(nn.Module):
@@ -39,13 +39,15 @@ class Model(nn.Module):
         decoder_mask: Tensor | None = None,
         cache: Cache | None = None,
         ragged: Ragged | None = None,
+        pick: Pick | None = None,
         dtype: torch.dtype | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
         """The last stack's hidden states: (batch, tokens, d_model), or (tokens, d_model) for a ragged batch.
 
         input_ids, type_ids: (batch, tokens), or (tokens,) with `ragged`. An encoder-decoder reads input_ids with its encoder
-        and decoder_ids (batch, decoder tokens) with its decoder. dtype: of the activations, None = that of the weights.
+        and decoder_ids (batch, decoder tokens) with its decoder. pick: see :meth:`Stack.forward`. dtype: of the activations,
+        None = that of the weights.
         """
         scope = Scope(trace)
         memory: Tensor | None = None
@@ -55,6 +57,7 @@ class Model(nn.Module):
                 attention_mask=attention_mask,
                 type_ids=type_ids,
                 ragged=ragged,
+                pick=pick,
                 dtype=dtype,
                 scope=scope.inside("encoder"),
             )
@@ -72,6 +75,7 @@ class Model(nn.Module):
             memory_mask=None if memory is None else attention_mask,
             cache=cache,
             ragged=ragged,
+            pick=pick,
             dtype=dtype,
             scope=scope.inside("decoder"),
         )
@@ -92,6 +96,7 @@ class Model(nn.Module):
         """The head's output, (rows, n_outputs) float32. Arguments as in :meth:`hidden`."""
         if self.head is None:
             raise ValueError("this model has no head: build it with a HeadConfig, or ask for hidden()")
+        pick = None if ragged is None or self.head.pool == "mean" else self.head.pool
         hidden = self.hidden(
             input_ids,
             attention_mask=attention_mask,
@@ -99,9 +104,12 @@ class Model(nn.Module):
             decoder_ids=decoder_ids,
             decoder_mask=decoder_mask,
             ragged=ragged,
+            pick=pick,
             dtype=dtype,
             trace=trace,
         )
+        if ragged is not None and pick is not None:
+            ragged = ragged.singles
         mask = attention_mask if decoder_ids is None else decoder_mask
         output: Tensor = self.head(hidden, attention_mask=mask, ragged=ragged)
         return output

@@ -27,12 +27,14 @@ def packed(model: Model) -> Model:
             module.qkv_proj = PackedLinear(module.q_proj, module.k_proj, module.v_proj)
             _replace(module, "o_proj")
         elif isinstance(module, FeedForward):
+            activated = "up_proj" if module.gate_proj is None else "gate_proj"
             for name in ("up_proj", "gate_proj", "down_proj"):
-                _replace(module, name)
+                _replace(module, name, activation=module.activation_name if name == activated else "none")
+            module.activation = nn.Identity()
     return twin
 
 
-def _replace(parent: nn.Module, name: str) -> None:
+def _replace(parent: nn.Module, name: str, *, activation: str = "none") -> None:
     child = getattr(parent, name)
     if isinstance(child, Linear):
-        setattr(parent, name, PackedLinear(child))
+        setattr(parent, name, PackedLinear(child, activation=activation))

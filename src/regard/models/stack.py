@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from regard.layers.embeddings import Embeddings
 from regard.layers.positions import Alibi, RelativePositions, Rotary
 from regard.layers.ragged import Ragged
 from regard.layers.trace import Scope
+
+Pick = Literal["first", "last"]
+"""Which token of each row."""
 
 
 class Stack(nn.Module):
@@ -52,6 +57,7 @@ class Stack(nn.Module):
         memory_mask: Tensor | None = None,
         cache: Cache | None = None,
         ragged: Ragged | None = None,
+        pick: Pick | None = None,
         dtype: torch.dtype | None = None,
         scope: Scope | None = None,
     ) -> Tensor:
@@ -60,7 +66,8 @@ class Stack(nn.Module):
         input_ids and type_ids: (batch, tokens) int64, or (tokens,) with `ragged`. attention_mask: (batch, key), non-zero =
         real token; with a cache it covers the cached tokens too. position_ids: (batch|1, tokens); None counts from the
         cache's length. prefix_lengths: (batch,), tokens of a causal stack that see each other both ways. memory: (batch,
-        key, d_model) with memory_mask (batch, key). dtype: of the activations; None = that of the weights.
+        key, d_model) with memory_mask (batch, key). pick: of a ragged batch, the hidden states of each row's first or last
+        token alone, laid out as :attr:`Ragged.singles`. dtype: of the activations; None = that of the weights.
         """
         scope = scope or Scope(None)
         self._refuse(ragged, cache, prefix_lengths, beside=(attention_mask, position_ids, memory))
@@ -80,10 +87,15 @@ class Stack(nn.Module):
             memory=memory,
             memory_mask=None if memory_mask is None else masks.padding(memory_mask),
         )
+        places = None if ragged is None or pick is None else ragged.places(pick).to(input_ids.device)
+        early = places is not None and scope.unseen and _orderless(look)
         for i, layer in enumerate(self.layers):
             caches = {} if cache is None else {"cache": cache.layers[i], "memory_cache": cache.memory_layers[i]}
-            x = layer(x, look, scope=scope.inside(f"layers.{i}"), **caches)
-        return scope.at("", x if self.norm is None else self.norm(x))
+            # the last layer need not compute what nobody asks for
+            picked = places if early and i == len(self.layers) - 1 else None
+            x = layer(x, look, pick=picked, scope=scope.inside(f"layers.{i}"), **caches)
+        x = scope.at("", x if self.norm is None else self.norm(x))
+        return x if places is None or early else x[places]
 
     def _refuse(
         self, ragged: Ragged | None, cache: Cache | None, prefixes: Tensor | None, *, beside: tuple[Tensor | None, ...]
@@ -128,3 +140,9 @@ class Stack(nn.Module):
             return [self.score_bias(row, row) for row in rows]
         bias: Tensor = self.score_bias(positions, positions if cache is None else cache.place(positions))
         return bias
+
+
+def _orderless(look: Look) -> bool:
+    """Whether all tokens of a ragged batch's rows may look at each other, wherever they stand."""
+    free = look.mask is None or (not isinstance(look.mask, Tensor) and all(mask is None for mask in look.mask))
+    return free and look.turn is None and look.bias is None
