@@ -7,21 +7,24 @@ A run is described by TOML (`run.toml`), by `--set section.key=value`, or by key
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from regard.errors import ConfigError, Problem, did_you_mean, listed
 
 
 class Settings(BaseModel):
-    """Base of every settings class: frozen, no unknown keys, no silent conversion of wrong types."""
+    """Base of every settings class: frozen, no unknown keys, no silent conversion of wrong types, finite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class DataConfig(Settings):
@@ -85,8 +88,8 @@ class TrainingConfig(Settings):
     """Learning rate after warm-up: `linear`, `cosine`, `constant` or `inverse-sqrt`."""
     warmup: float = Field(0.06, ge=0)
     """Steps of linear warm-up: a share of all steps below 1, a number of steps from 1 on."""
-    clip: float | None = Field(1.0, gt=0)
-    """Largest global norm of the gradient; larger ones are scaled down. None means never."""
+    clip: float = Field(1.0, gt=0, allow_inf_nan=True)
+    """Largest global norm of the gradient; larger ones are scaled down. `inf` means never, and so does None."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout while training; None means what the model's config says."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -105,6 +108,11 @@ class TrainingConfig(Settings):
     """Evaluations without improvement after which training stops; None means never early."""
     metric: str | None = None
     """Validation metric that chooses the best checkpoint; None means the task's first."""
+
+    @field_validator("clip", mode="before")
+    @classmethod
+    def _never(cls, value: Any) -> Any:
+        return math.inf if value is None else value  # TOML has no null: a run file could not hold it
 
 
 class RunConfig(Settings):
@@ -172,8 +180,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def dump_toml(settings: BaseModel) -> str:
-    """TOML text that `parse` reads back to equal settings; settings that are None are left out."""
-    return tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))
+    """TOML text that `parse` reads back to equal settings; what is None, also in a table, is left out."""
+    return tomli_w.dumps(_without_none(settings.model_dump()))
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: _without_none(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def overrides(assignments: Iterable[str]) -> dict[str, Any]:

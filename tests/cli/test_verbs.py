@@ -2,6 +2,7 @@
 and a second start of the same command do; the three exit statuses."""
 
 import json
+import math
 import subprocess
 import sys
 import tomllib
@@ -267,16 +268,18 @@ def test_set_reaches_every_key(command: Callable[..., Any], tmp_path: Path, key:
 
 def test_set_reads_numbers_words_and_tables(command: Callable[..., Any], rows: Path, tmp_path: Path) -> None:
     sets = ("training.schedule=cosine", "training.clip=null", "training.betas=[0.9, 0.98]", "data.columns.text=text")
-    sets = (*sets, "tokenizer.lower_case=false", 'options={"class_weights": "balanced"}', "training.warmup=0")
-    done = command("train", rows, "--out", tmp_path / "run", *QUICK, *(part for each in sets for part in ("--set", each)))
+    sets = (*sets, "tokenizer.lower_case=false", 'options={"class_weights": "balanced"}', "options.pool=null")
+    given = ("train", rows, "--out", tmp_path / "run", *QUICK, *(part for each in sets for part in ("--set", each)))
+    done = command(*given)
     assert done.status == 0, done.err
     values = run_of(tmp_path / "run")
     assert values["training"]["schedule"] == "cosine"
-    assert values["training"].get("clip") is None
+    assert values["training"]["clip"] == math.inf
     assert values["training"]["betas"] == [0.9, 0.98]
     assert values["tokenizer"]["lower_case"] is False
     assert values["options"] == {"class_weights": "balanced"}
     assert values["data"]["columns"] == {"text": "text"}
+    assert "finished; nothing was trained" in command(*given).err.replace("\n", " ")  # its run.toml says the same
 
 
 def test_the_same_command_goes_on_where_it_was_stopped(
