@@ -87,10 +87,13 @@ class Predictor:
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
         """One answer a text, in order; `pairs` holds the second texts for a task that reads pairs."""
-        return self._answers(self.rows(texts, pairs or ()))
+        return self._answers(self.rows(texts, () if pairs is None else pairs))
 
     def rows(self, texts: Sequence[str], pairs: Sequence[str] = ()) -> list[dict[str, str]]:
         """Texts as rows of the task's input columns."""
+        if isinstance(texts, str) or isinstance(pairs, str):
+            raise DataError("one text where a list of texts is meant", fix="put it into a list: [text]")
+        texts, pairs = list(texts), list(pairs)  # a column of a table has no truth value
         if not texts:
             raise DataError("no text was given", fix="give a text, or --input FILE")
         inputs = self.task.inputs
@@ -102,7 +105,9 @@ class Predictor:
             raise DataError(what, allowed="as many of these as of those", fix="regard predict MODEL TEXT --pair TEXT")
         problems = Problems()
         for number, text in enumerate([*texts, *pairs], start=1):
-            if not is_whole(text):
+            if not isinstance(text, str):
+                problems.add(f"{kind_of(text)} where text is meant", where=f"text {number}", fix="give it as a string")
+            elif not is_whole(text):
                 problems.add(HALF_PAIR, where=f"text {number}", fix="give the text as UTF-8")
         problems.raise_if_any()
         columns = (texts, pairs)[: len(inputs)]
@@ -188,6 +193,10 @@ def _written(result: Mapping[str, Any], ending: str, *, header: bool) -> str:
     lines = [list(flat), list(flat.values())] if header else [list(flat.values())]
     if ending == ".tsv":
         return "".join("\t".join(re.sub(r"[\t\r\n]", " ", cell) for cell in line) + "\n" for line in lines)
+    return "".join(map(_csv_line, lines))
+
+
+def _csv_line(cells: list[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # quotes cells that hold a character of the line's end
+    return text.getvalue().removesuffix("\r\n") + "\n"
