@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regard.data.batch import Listed, take
@@ -130,15 +130,16 @@ options = st.builds(
 labels = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=6, unique=True).map(tuple)
 
 
+@settings(deadline=None)
 @given(labels=labels, chosen=options, temperature=st.floats(0.01, 100), data=st.data())
 def test_settings_come_back_from_json(
     labels: tuple[str, ...], chosen: Options, temperature: float, data: st.DataObject
 ) -> None:
     counts = tuple(data.draw(st.lists(st.integers(0, 99), min_size=len(labels), max_size=len(labels))))
     made = TextClassification(labels, counts, chosen, temperature)
-    settings = json.loads(json.dumps(made.settings()))
-    assert TextClassification.from_settings({"task": "text-classification", "columns": {}, **settings}) == made
-    assert settings["multi_label"] == chosen.multi_label
+    saved = json.loads(json.dumps(made.settings()))
+    assert TextClassification.from_settings({"task": "text-classification", "columns": {}, **saved}) == made
+    assert saved["multi_label"] == chosen.multi_label
 
 
 def test_an_imported_checkpoint_tells_its_labels_alone() -> None:
