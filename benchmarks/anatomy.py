@@ -148,7 +148,8 @@ def products(events: Iterable[Any]) -> Counter[Size]:
     sizes: Counter[Size] = Counter()
     for event in events:
         if event.name in ("aten::mm", "aten::addmm"):
-            (m, k), (_, n) = event.input_shapes[-3:][:2] if event.name == "aten::addmm" else event.input_shapes[:2]
+            first = int(event.name == "aten::addmm")  # before the matrices comes what is added
+            (m, k), (_, n) = event.input_shapes[first : first + 2]
             sizes[m, k, n] += 1
     return sizes
 

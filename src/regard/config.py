@@ -56,13 +56,13 @@ class BatchConfig(Settings):
     """How rows become batches."""
 
     tokens: int | None = Field(None, ge=1)
-    """Largest number of tokens, padding included, in one forward pass; None means the task's default."""
+    """Largest number of tokens in one forward pass; None means the task's default."""
     rows: int | None = Field(None, ge=1)
     """Largest number of rows in one forward pass; None means no bound but `tokens`."""
     accumulate: int = Field(1, ge=1)
     """Forward passes in one optimizer step."""
     pool: int = Field(64, ge=1)
-    """Batches' worth of rows that are shuffled together and then sorted by length, so that a batch needs little padding."""
+    """Batches' worth of rows that are shuffled together, then sorted by length: the rows of a batch have few lengths."""
     max_length: int | None = Field(None, ge=2)
     """Longest example in tokens; longer text is cut, and counted in the report. None means what the model allows."""
 

@@ -32,27 +32,25 @@ def plan(
     seed: int = 0,
     epoch: int = 0,
     sort: bool = False,
-    exact: bool = False,
 ) -> list[Rows]:
     """Cut examples of these lengths, (examples,) in tokens, into batches; every example is in exactly one.
 
-    tokens: most tokens in a batch with its rows padded to the longest (an example longer than that is a batch of its own);
-    rows: most rows. For training the rows are shuffled by (seed, epoch); pools of about `pool` batches are sorted by length,
-    so that a batch needs little padding; then the batches are shuffled. For prediction, where order means nothing: `sort`
-    sorts all rows by length, the longest first, so that what does not fit fails at once; `exact` also keeps lengths apart,
-    so that no batch needs padding. Raises ConfigError without any bound.
+    tokens: most tokens in a batch (an example longer than that is a batch of its own); rows: most rows. For training the
+    rows are shuffled by (seed, epoch); pools of about `pool` batches are sorted by length, so that the rows of a batch have
+    few different lengths; then the batches are shuffled. For prediction, where order means nothing, `sort` sorts all rows
+    by length, the longest first, so that what does not fit fails at once. Raises ConfigError without any bound.
     """
     if tokens is None and rows is None:
         raise ConfigError("batches without a bound", where="batch", fix="set batch.tokens or batch.rows")
-    if sort or exact:
-        return _cut(np.argsort(-lengths, kind="stable"), lengths, tokens=tokens, rows=rows, exact=exact)
+    if sort:
+        return _cut(np.argsort(-lengths, kind="stable"), lengths, tokens=tokens, rows=rows)
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))
     batches: list[Rows] = []
     for start, stop in _pools(order, lengths, tokens=tokens, rows=rows, pool=pool):
         part = order[start:stop]
         by_length = part[np.argsort(-lengths[part], kind="stable")]
-        batches += _cut(by_length, lengths, tokens=tokens, rows=rows, exact=False)
+        batches += _cut(by_length, lengths, tokens=tokens, rows=rows)
     return [batches[i] for i in random.permutation(len(batches))]
 
 
@@ -72,16 +70,16 @@ def _pools(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None, 
         start = stop
 
 
-def _cut(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None, exact: bool) -> list[Rows]:
-    """Cut rows that come longest first: the first of a batch tells how many fit, for none after it is longer."""
+def _cut(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None) -> list[Rows]:
+    """Cut rows, in this order, wherever the next one would not fit."""
+    upto = np.cumsum(lengths[order])
     batches = []
     start = 0
     while start < len(order):
-        longest = int(lengths[order[start]])
-        size = len(order) - start if tokens is None else max(1, tokens // max(1, longest))
-        stop = min(start + size, len(order) if rows is None else start + rows)
-        if exact:
-            stop = start + int(np.searchsorted(-lengths[order[start:stop]], -longest, side="right"))
+        stop = len(order) if rows is None else start + rows
+        if tokens is not None:
+            before = upto[start - 1] if start else 0
+            stop = min(stop, max(start + 1, int(np.searchsorted(upto, before + tokens, side="right"))))
         batches.append(order[start:stop])
         start = stop
     return batches
@@ -237,24 +235,3 @@ def take(examples: Examples, rows: Rows) -> Batch:
 
 def _flat(cells: Sequence[NDArray[Any]] | NDArray[Any], spare: int) -> Tensor:
     return torch.from_numpy(np.concatenate([*cells, np.zeros(spare, np.int64)], dtype=np.int64, casting="unsafe"))
-
-
-def collate(rows: Sequence[Mapping[str, NDArray[Any]]], *, pad: Mapping[str, int]) -> dict[str, Tensor]:
-    """Rows as one (rows, longest) tensor a column, padded at the right with the column's value in `pad`.
-
-    A column of single numbers becomes (rows,). `attention_mask` (rows, longest) bool, True = real, is there only when the
-    lengths of `input_ids` differ: rows of one length need no mask. Integers become int64, others float32.
-    """
-    batch: dict[str, Tensor] = {}
-    for name in rows[0]:
-        cells = [torch.as_tensor(row[name]) for row in rows]
-        if cells[0].dim():
-            joined = torch.nn.utils.rnn.pad_sequence(cells, batch_first=True, padding_value=pad[name])
-        else:
-            joined = torch.stack(cells)
-        batch[name] = joined.float() if joined.is_floating_point() else joined.long()
-    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-    longest = int(lengths.max())
-    if int(lengths.min()) < longest:
-        batch["attention_mask"] = torch.arange(longest) < lengths[:, None]
-    return batch

@@ -163,9 +163,10 @@ class Attention(nn.Module):
         if self.qkv_proj is not None and memory is None:
             widths = [self.n_heads * self.d_head, *2 * [self.n_kv_heads * self.d_head]]
             q, k, v = self.qkv_proj(x).split(widths, dim=-1)
-            q = q if pick is None else q[pick]
+            q = q if pick is None else q.index_select(0, pick)
         else:
-            asking, source = x if pick is None else x[pick], x if memory is None else memory
+            asking = x if pick is None else x.index_select(0, pick)
+            source = x if memory is None else memory
             q, k, v = self.q_proj(asking), self.k_proj(source), self.v_proj(source)
         return self._heads(q), self._heads(k), self._heads(v)
 

@@ -86,7 +86,7 @@ class Block(nn.Module):
             pick=pick,
             scope=scope.inside("attention"),
         )
-        x = self._add(x if pick is None else x[pick], y, self.attention_norm)
+        x = self._add(x if pick is None else x.index_select(0, pick), y, self.attention_norm)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
             y = self.cross_attention_norm(x) if self.pre else x
             y = self.cross_attention(

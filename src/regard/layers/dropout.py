@@ -20,9 +20,12 @@ def kept(like: Tensor, p: float) -> Tensor:
     if not like.is_cpu:
         return torch.empty_like(like).bernoulli_(1 - p).div_(1 - p)
     n = like.numel()
-    bits = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n]
+    bits = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n].view(like.shape)
     dropped = round(p * 2**16)
-    return (bits >= dropped - 2**15).to(like.dtype).mul_(2**16 / (2**16 - dropped)).view(like.shape)
+    ones, scale = bits.ge_(dropped - 2**15), 2**16 / (2**16 - dropped)
+    if like.dtype in (torch.bfloat16, torch.float16):  # written as the bits of the number: several times quicker than a cast
+        return ones.mul_(int(torch.tensor(scale, dtype=like.dtype).view(torch.int16))).view(like.dtype)
+    return ones.to(like.dtype).mul_(scale)
 
 
 class Dropout(nn.Module):

@@ -95,7 +95,7 @@ class Stack(nn.Module):
             picked = places if early and i == len(self.layers) - 1 else None
             x = layer(x, look, pick=picked, scope=scope.inside(f"layers.{i}"), **caches)
         x = scope.at("", x if self.norm is None else self.norm(x))
-        return x if places is None or early else x[places]
+        return x if places is None or early else x.index_select(0, places)
 
     def _refuse(
         self, ragged: Ragged | None, cache: Cache | None, prefixes: Tensor | None, *, beside: tuple[Tensor | None, ...]

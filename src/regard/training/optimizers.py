@@ -104,7 +104,7 @@ class AdamW:
         for table in tables:
             rows, grad, first, second = table.active()
             self._update([rows], [grad], ([first], [second]), lr=lr, decay=0.0, scale=scale)
-            table.done(rows)
+            table.done()
         return norm
 
     def _update(
@@ -214,7 +214,8 @@ class Dense:
 
 
 class Rows:
-    """An embedding table with a sparse gradient: moments for the rows seen so far, in the order in which they came."""
+    """An embedding table with a sparse gradient: the rows seen so far, side by side in the order in which they came, and
+    their moments."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.parameter = parameter
@@ -222,7 +223,7 @@ class Rows:
         self._slot_of = torch.full((len(self.master),), -1, dtype=torch.int64, device=parameter.device)
         self._rows = self._slot_of[:0]
         # of the full size, but only the first len(_rows) rows are ever touched
-        self._first, self._second, self._grad = (_untouched(self.master) for _ in range(3))
+        self._moving, self._first, self._second, self._grad = (_untouched(self.master) for _ in range(4))
         self._touched = self._rows
 
     def gather(self) -> None:
@@ -231,6 +232,7 @@ class Rows:
         ids, values = grad._indices()[0], grad._values()
         new = ids[self._slot_of[ids] < 0].unique()
         self._slot_of[new] = torch.arange(len(self._rows), len(self._rows) + len(new), device=ids.device)
+        self._moving[len(self._rows) : len(self._rows) + len(new)] = self.master[new]
         self._rows = torch.cat([self._rows, new])
         slots = self._slot_of[ids]
         self._grad.index_add_(0, slots, values.float())
@@ -242,13 +244,13 @@ class Rows:
         return norm
 
     def active(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A copy of the rows seen so far, (rows, width); their gradient and moments."""
+        """The rows seen so far, (rows, width); their gradient and moments."""
         n = len(self._rows)
-        return self.master[self._rows], self._grad[:n], self._first[:n], self._second[:n]
+        return self._moving[:n], self._grad[:n], self._first[:n], self._second[:n]
 
-    def done(self, rows: Tensor) -> None:
-        """Take the updated rows back."""
-        self.master[self._rows] = rows
+    def done(self) -> None:
+        """After an update of :meth:`active`: hand the rows to the model."""
+        self.master.index_copy_(0, self._rows, self._moving[: len(self._rows)])
         self._grad[self._touched] = 0
         self.parameter.grad = None
 
@@ -264,6 +266,7 @@ class Rows:
         n = len(self._rows)
         self._slot_of.fill_(-1)
         self._slot_of[self._rows] = torch.arange(n, device=self._rows.device)
+        self._moving[:n] = self.master[self._rows]
         self._first[:n], self._second[:n] = state["first"], state["second"]
 
 
