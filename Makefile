@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BASE_STAMP := $(VENV)/.base
 STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types size clean bench-finetune bench-encode
+.PHONY: help setup demo test check lint types size clean bench-finetune bench-encode bench-quality bench-startup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -41,6 +41,18 @@ test: $(STAMP) ## all tests; one of them: make test ARGS="tests/unit/metrics -k 
 BASE ?= HEAD
 size: $(STAMP) ## lines of each package and what changed since a commit: make size BASE=main
 	$(BIN)/python tools/size.py $(BASE)
+
+bench-finetune: $(STAMP) ## training speed and memory against transformers; ARGS=--profile shows where the time goes
+	$(BIN)/python benchmarks/finetune.py $(ARGS)
+
+bench-encode: $(STAMP) ## prediction speed against transformers and ONNX Runtime
+	$(BIN)/python benchmarks/encode.py $(ARGS)
+
+bench-quality: $(STAMP) ## accuracy on SST-2, ChnSentiCorp, TNEWS and TREC; one of them: make bench-quality ARGS=trec
+	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+bench-startup: $(STAMP) ## seconds until the command line answers, size of the base installation
+	$(BIN)/python benchmarks/startup.py $(ARGS)
 
 clean: ## remove what tools leave behind; .venv and runs stay
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

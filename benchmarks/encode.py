@@ -17,7 +17,7 @@ import csv
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -98,6 +98,8 @@ class Regard(Labelled):
         super().__init__([])
         self.rows = rows
         self.model = regard.load(folder / "regard", precision=precision)
+        # the rivals know of no temperature
+        self.model.task = replace(self.model.task, temperature=1.0)
 
     def label(self, number: int) -> Round:
         """One round's texts."""

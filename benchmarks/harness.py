@@ -190,10 +190,11 @@ def machine() -> dict[str, Any]:
     return {name: facts[name] for name in ("processor", "threads", "torch", "amx", "avx512_bf16")}
 
 
-def options(doc: str | None, *, rounds: int) -> argparse.ArgumentParser:
-    """The options that all comparisons have."""
+def options(doc: str | None, *, rounds: int | None = None) -> argparse.ArgumentParser:
+    """The options that all comparisons have; rounds: their usual number, None = there are none."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help="after the first, which is reported by itself")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help="after the first, which is reported by itself")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     return parser

@@ -122,6 +122,9 @@ class RunConfig(Settings):
     """Task name, such as `text-classification`."""
     model: str = "mini"
     """Preset, model folder, checkpoint folder or hub name to start from."""
+    architecture: dict[str, Any] = {}
+    """What is different from the preset in a model trained from scratch: `{n_layers = 3, norm_place = "pre"}`; the keys are
+    those of :class:`~regard.models.config.ModelConfig`. A pretrained model has an architecture of its own."""
     out: str | None = None
     """Folder of the run; None means `runs/<task>-<data>`."""
     seed: int = Field(0, ge=0, lt=2**32)

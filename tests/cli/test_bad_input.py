@@ -200,6 +200,21 @@ OPTIONS = [
     option("--set of a value and a section", "--set batch=1 --set batch.rows=2", "--set: 'batch' is a value and a section"),
     option("unknown flag", "--epochs 3", "--epochs", "fix: regard --help"),
     option("seed that is no number", "--seed many", "--seed", "many"),
+    option(
+        "unknown key of the architecture",
+        "--set architecture.n_layer=3",
+        "unknown key 'n_layer'",
+        "did you mean 'n_layers'?",
+    ),
+    option(
+        "architecture that does not fit together", "--set architecture.n_heads=3", "n_heads=3 does not divide d_model=128"
+    ),
+    option(
+        "a vocabulary as architecture",
+        "--set architecture.vocab_size=9",
+        "architecture: vocab_size comes from the tokenizer",
+        "fix: set tokenizer.vocab_size",
+    ),
     option("no room for text", "--set batch.max_length=2", "batch.max_length: max_length 2 leaves no room for text", "fix:"),
     option("longer than the positions", "--set batch.max_length=513", "batch.max_length: 513 tokens", "at most 512"),
     option("learning rate 0", "--set training.lr=0", "key 'training.lr' is 0", "greater than 0"),
@@ -236,6 +251,15 @@ MODELS = [
     ),
     Case("a file for a model", "predict x.csv fine", ("x.csv: a file, not a model folder",)),
     Case("a preset to predict with", "predict tiny fine", ("tiny: a preset is a size, it has no weights",)),
+    Case(
+        "an architecture for a pretrained model",
+        "train x.csv --model model --out run --set architecture.n_layers=3",
+        (
+            "architecture: a pretrained model has an architecture of its own",
+            "allowed: with a preset: base, mini, small, tiny",
+        ),
+        model="trained",
+    ),
     Case("a preset to check with", "check x.csv --model tiny", ("tiny: a preset is a size",)),
     broken("no config", lambda folder: (folder / "model" / "config.json").unlink(), "config.json: no such file", "fix:"),
     broken(

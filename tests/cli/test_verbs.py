@@ -266,6 +266,17 @@ def test_set_reaches_every_key(command: Callable[..., Any], tmp_path: Path, key:
     assert done.status == 2
 
 
+def test_the_architecture_of_a_preset_can_be_changed(command: Callable[..., Any], rows: Path, tmp_path: Path) -> None:
+    shape = {"n_layers": 1, "n_heads": 4, "norm_place": "pre", "embedding_norm": False, "positions": "rotary"}
+    sets = [part for name, value in shape.items() for part in ("--set", f"architecture.{name}={json.dumps(value)}")]
+    out = tmp_path / "run"
+    assert command("train", rows, "--model", "tiny", "--out", out, "--set", "training.steps=1", *sets).status == 0
+    model = json.loads((out / "config.json").read_text(encoding="utf-8"))["model"]
+    assert model["d_model"] == 128
+    assert shape.items() <= model.items()
+    assert len(regard.load(out).model.encoder.layers) == 1
+
+
 def test_set_reads_numbers_words_and_tables(command: Callable[..., Any], rows: Path, tmp_path: Path) -> None:
     sets = ("training.schedule=cosine", "training.clip=null", "training.betas=[0.9, 0.98]", "data.columns.text=text")
     sets = (*sets, "tokenizer.lower_case=false", 'options={"class_weights": "balanced"}', "options.pool=null")

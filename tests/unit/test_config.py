@@ -132,7 +132,7 @@ def test_all_problems_are_told_at_once_with_what_was_meant() -> None:
     assert {problem.where for problem in caught.value.problems} == {"run.toml"}
     assert found["missing key 'task'"] == ("", "add task = …")
     assert found["unknown key 'modle'"] == (
-        "batch, data, model, options, out, seed, task, tokenizer, training",
+        "architecture, batch, data, model, options, out, seed, task, tokenizer, training",
         "did you mean 'model'?",
     )
     assert found["unknown key 'training.epoch'"][1] == "did you mean 'epochs'?"

@@ -22,7 +22,7 @@ from regard.config import RunConfig, dump_toml
 from regard.data.batch import Examples
 from regard.data.read import Table
 from regard.data.store import Store, fingerprint
-from regard.errors import ConfigError, DataError
+from regard.errors import ConfigError, DataError, listed
 from regard.models.build import build
 from regard.models.config import ModelConfig
 from regard.models.model import Model
@@ -129,9 +129,16 @@ def _start(config: RunConfig, out: Path, task: Task, table: Table) -> tuple[Mode
     origin = None
     if config.model in PRESETS:
         tokenizer = Tokenizer.load(out) if (out / START).exists() else _learn_tokenizer(config, task, table)
-        model_config = preset(config.model, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.pad_id or 0)
+        model_config = _architecture(config, tokenizer)
         head = task.head(None)
     else:
+        if config.architecture:
+            raise ConfigError(
+                "a pretrained model has an architecture of its own",
+                where="architecture",
+                allowed=f"with a preset: {listed(PRESETS)}",
+                fix="leave it out, or train from scratch",
+            )
         loaded = load(config.model)
         if loaded.tokenizer is None:
             raise ConfigError(
@@ -149,6 +156,14 @@ def _start(config: RunConfig, out: Path, task: Task, table: Table) -> tuple[Mode
     model = build(model_config, head)
     model.load_state_dict(tensors, strict=False)
     return model.to(device()), tokenizer, origin
+
+
+def _architecture(config: RunConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """The preset with the run's changes."""
+    learned: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id or 0}
+    if given := sorted(learned.keys() & config.architecture.keys()):
+        raise ConfigError(f"{given[0]} comes from the tokenizer", where="architecture", fix="set tokenizer.vocab_size")
+    return preset(config.model, **learned, **config.architecture)
 
 
 def _learn_tokenizer(config: RunConfig, task: Task, table: Table) -> Tokenizer:
