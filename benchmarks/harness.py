@@ -184,7 +184,7 @@ def show(report: Mapping[str, Any], *, as_json: bool) -> None:
 
 def machine() -> dict[str, Any]:
     """What was measured on. Call it last: it imports torch."""
-    from regard.doctor import doctor
+    from regard.machine import doctor
 
     facts = doctor()
     return {name: facts[name] for name in ("processor", "threads", "torch", "amx", "avx512_bf16")}

@@ -86,7 +86,7 @@ CASES = {
         sst2,
         "minilm-l6",
         "text=sentence",
-        ("training.epochs=3", "training.lr=5e-5", "options.pool=mean"),
+        ("training.epochs=3", "training.lr=6e-5", "batch.tokens=512", "training.eval_every=250", "options.pool=mean"),
         "this checkpoint by transformers, 1 epoch: 0.889 dev",
     ),
     "chnsenticorp": Case(
@@ -105,9 +105,19 @@ CASES = {
     ),
     "trec": Case(
         trec,
-        "mini",
+        "tiny",
         "",
-        ("training.epochs=20",),
+        (
+            "architecture.norm_place=pre",
+            "architecture.embedding_norm=false",
+            "architecture.n_heads=8",
+            "architecture.dropout=0.4",
+            "architecture.attention_dropout=0",
+            "tokenizer.vocab_size=2000",
+            "training.lr=2e-3",
+            "batch.rows=32",
+            "data.eval_share=0.05",
+        ),
         "convolutional network with pretrained vectors: 0.93 test",
     ),
 }

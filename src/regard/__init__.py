@@ -9,15 +9,13 @@
 Nothing heavy is imported before it is used: `import regard` does not import torch.
 """
 
-import sys
 from importlib import import_module
 from importlib.metadata import version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regard.doctor import doctor
     from regard.errors import CheckpointError, ConfigError, DataError, InputError, RegardError, WorkError
+    from regard.machine import doctor
     from regard.predictor import Predictor, load
     from regard.tasks.inspect import check
     from regard.training.run import Result, train
@@ -32,7 +30,7 @@ _PLACES = {
     "Result": "regard.training.run",
     "WorkError": "regard.errors",
     "check": "regard.tasks.inspect",
-    "doctor": "regard.doctor",
+    "doctor": "regard.machine",
     "load": "regard.predictor",
     "train": "regard.training.run",
 }
@@ -63,14 +61,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return list(__all__)
-
-
-class _FrontDoor(ModuleType):
-    """Python binds a module to its package when it is first imported; `regard.doctor` is to stay the function."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _PLACES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _FrontDoor

@@ -19,7 +19,7 @@ FLOORS = (
     "checkpoints data decoding peft",
     "tasks",
     "training",
-    "predictor doctor regimes explain audit compress tune knowledge",
+    "predictor machine regimes explain audit compress tune knowledge",
     "serve",
     "cli",
 )
