@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 
@@ -35,8 +33,3 @@ def infer(model: Model, examples: Examples, *, dtype: torch.dtype, tokens: int =
     back = np.empty_like(outputs)
     back[np.concatenate(order)] = outputs
     return back
-
-
-def targets(examples: Examples) -> list[Mapping[str, object]]:
-    """Every example's target columns, in order."""
-    return list(examples)
