@@ -108,7 +108,15 @@ def an_instant(out: Path, chance: random.Random) -> Callable[[], bool]:
         step = newest_step(out) + chance.randrange(1, 12)
         return lambda: newest_step(out) >= step
     place = chance.choice(places[kind])
-    return lambda: any(out.glob(place))
+    return lambda: is_there(out, place)
+
+
+def is_there(out: Path, place: str) -> bool:
+    """Whether a path of this pattern exists, in a folder that changes while it is looked at."""
+    try:
+        return any(out.glob(place))
+    except FileNotFoundError:  # what was listed a moment ago is gone
+        return False
 
 
 def kill(process: ForkServerProcess, when: Callable[[], bool], chance: random.Random) -> bool:
