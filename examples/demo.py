@@ -25,7 +25,7 @@ HELD_OUT = 1000
 
 SENTENCES = (
     "A dull script, saved by nobody.",
-    "I laughed, I cried, and I would gladly pay to see it again.",
+    "A warm, clever film that I would gladly see again.",
     "Not nearly as bad as its trailer.",
     "Two hours that felt like four.",
 )
@@ -36,7 +36,9 @@ def main() -> None:
         print("Fetching weights (84 MB) and reviews (3 MB) …", flush=True)
         fetch()
     regard("check", TRAIN, "--against", TEST)
-    regard("train", TRAIN, "--model", WEIGHTS, "--out", OUT, "--set", "training.epochs=2")
+    # this checkpoint was trained to say what a sentence means by the mean of its tokens
+    settings = ("training.epochs=2", "training.lr=1e-4", "options.pool=mean")
+    regard("train", TRAIN, "--model", WEIGHTS, "--out", OUT, *(part for each in settings for part in ("--set", each)))
     regard("evaluate", OUT, TEST)
     regard("predict", OUT, *SENTENCES)
     print(
