@@ -24,7 +24,7 @@ from typing import Any
 
 import finetune
 import harness
-from harness import Contender, Round, Spread
+from harness import Contender, Round, faster
 
 SIZES = (16, 32, 64, 128)
 """Batch sizes that each rival is tried with."""
@@ -233,13 +233,9 @@ def compare(rows: list[list[str]], folder: Path, threads: int) -> dict[str, Any]
     for entry in speeds:
         entry.update(agreement(answers["hf fp32"], answers[entry["contender"]]))
 
-    def faster(name: str) -> Spread:
-        pairs = zip(turns["regard"][1:], turns[name][1:], strict=True)
-        return Spread.of(ours.rate / theirs.rate for ours, theirs in pairs)
-
     rivals = ["hf fp32", best["hf bf16"], best["onnx int8"]]
     return {
-        **{f"speed against {name}": faster(name) for name in rivals},
+        **{f"speed against {name}": faster(turns["regard"], turns[name]) for name in rivals},
         "Labelling, sentences a second": speeds,
     }
 

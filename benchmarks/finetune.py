@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import Contender, Round, Spread
+from harness import Contender, Round, faster
 
 LR = 2e-5
 POOL = 64
@@ -179,20 +179,16 @@ def compare(data: Path, checkpoint: Path, *, rows: int, rounds: int) -> dict[str
         Contender("article", HuggingFace, data, checkpoint, rows, article),
     ]
     turns = harness.alternate(contenders, 1 + rounds, "train")
-    best = harness.fastest(contenders, turns)["hf"]
+    best, ours = harness.fastest(contenders, turns)["hf"], turns["regard"]
     peaks = {contender.name: contender.peak_mb for contender in contenders}
     for contender in contenders:
         contender.close()
 
-    def faster(name: str) -> Spread:
-        pairs = zip(turns["regard"][1:], turns[name][1:], strict=True)
-        return Spread.of(ours.rate / theirs.rate for ours, theirs in pairs)
-
     return {
         "rows in a step of regard": f"{regard.facts['rows']:.1f}",
-        "speed against the article's recipe": faster("article"),
-        f"speed against hf with as many rows a step (hf {matched})": faster(f"hf {matched}"),
-        f"speed against hf at its best ({best})": faster(best),
+        "speed against the article's recipe": faster(ours, turns["article"]),
+        f"speed against hf with as many rows a step (hf {matched})": faster(ours, turns[f"hf {matched}"]),
+        f"speed against hf at its best ({best})": faster(ours, turns[best]),
         "peak memory against the same": f"{peaks['regard'] / peaks[best]:.2f}",
         "Fine-tuning, sentences a second": harness.speeds(contenders, turns),
     }

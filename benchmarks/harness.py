@@ -126,18 +126,22 @@ def speeds(contenders: Sequence[Contender], rounds: Mapping[str, Sequence[Round]
     table = []
     for contender in contenders:
         mine = rounds[contender.name]
-        pairs = zip(first[1:], mine[1:], strict=True)
         table.append(
             {
                 "contender": contender.name,
                 "sentences/s": Spread.of(turn.rate for turn in mine[1:]),
                 "first round": mine[0].rate,
-                f"{contenders[0].name} is … times as fast": Spread.of(ours.rate / theirs.rate for ours, theirs in pairs),
+                f"{contenders[0].name} is … times as fast": faster(first, mine),
                 "peak memory, MB": contender.peak_mb,
                 "when loaded, MB": contender.loaded_mb,
             }
         )
     return table
+
+
+def faster(ours: Sequence[Round], theirs: Sequence[Round]) -> Spread:
+    """How many times as fast one contender is as another, round by round, without the first."""
+    return Spread.of(mine.rate / other.rate for mine, other in zip(ours[1:], theirs[1:], strict=True))
 
 
 def fastest(contenders: Sequence[Contender], rounds: Mapping[str, Sequence[Round]]) -> dict[str, str]:

@@ -63,10 +63,9 @@ class SequenceHead(nn.Module):
 def pooled(hidden: Tensor, pool: str, *, attention_mask: Tensor | None = None, ragged: Ragged | None = None) -> Tensor:
     """One vector a row: `first`, `last` or `mean` over its real tokens. Shapes as in :meth:`SequenceHead.forward`."""
     if ragged is not None:
-        starts, lengths = ragged.starts.to(hidden.device), ragged.lengths.to(hidden.device)
         if pool == "mean":
             return torch.cat([part.float().mean(1) for part in ragged.split(hidden)]).to(hidden.dtype)
-        return hidden[starts if pool == "first" else starts + lengths - 1]
+        return hidden[ragged.places(pool)[: ragged.rows].to(hidden.device)]
     if attention_mask is None:
         attention_mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
     real = attention_mask.bool()
