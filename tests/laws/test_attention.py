@@ -22,6 +22,18 @@ from regard.models.stack import Stack
 
 EXACT = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 POSITIONS = ("rotary", "alibi", "relative", "learned", "sinusoidal", "none")
+STYLES: dict[str, dict[str, Any]] = {
+    **{positions: {"positions": positions} for positions in POSITIONS},
+    "one key head": {"n_kv_heads": 1},
+    "a key head each": {"n_kv_heads": 6},
+    "normed queries and keys": {"qk_norm": True, "norm": "rms"},
+    "a window in one layer": {"window": 3, "local_layers": (1,)},
+    "a part turned": {"d_rotary": 2},
+    "side by side": {"parallel": True, "d_rotary": 2},
+    "stretched": {"stretch": {"kind": "yarn", "factor": 4.0, "original": 8, "low": 0.5, "high": 2.0}},
+    "all at once": {"n_kv_heads": 2, "qk_norm": True, "window": 2, "local_layers": (0,), "parallel": True, "d_rotary": 2},
+}
+"""Decoders that differ in what their attention does; rotary positions where nothing else is said."""
 quick = settings(deadline=None, max_examples=40)
 
 
@@ -174,6 +186,41 @@ def test_second_derivatives_are_refused_and_not_wrong() -> None:
         grad.sum().backward()
 
 
+KINDS: dict[str, dict[str, Any]] = {
+    "learned": {"positions": "learned"},
+    "shared layers": {"n_layers": 4, "n_unique_layers": 2, "norm_place": "post"},
+    "disentangled": {"positions": "none", "disentangled": {"distance": 30, "buckets": 8}},
+    "disentangled, c2p": {"disentangled": {"distance": 4, "terms": ("c2p",), "shared": False}},
+    "disentangled, p2c": {"disentangled": {"distance": 4, "terms": ("p2c",)}, "convolution": {"kernel": 5}},
+    "relative": {"positions": "relative", "attention_scale": 1.0},
+    "local": {"positions": "rotary", "window": 2, "local_layers": (1,), "local_rotary_base": 100.0},
+    "grouped": {"kind": "decoder", "positions": "rotary", "n_kv_heads": 1, "qk_norm": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("length", [1, 9, 70])
+@pytest.mark.parametrize("short", [True, False])
+def test_a_model_that_is_watched_computes_and_learns_the_same(kind: str, length: int, short: bool) -> None:
+    sizes: dict[str, Any] = {"vocab_size": 23, "d_model": 12, "n_layers": 2, "n_heads": 2, "d_ff": 16, "max_positions": 80}
+    model: Model = lively(build(ModelConfig(**{**sizes, **KINDS[kind]})))
+    ids = torch.randint(23, (3, length), generator=torch.Generator().manual_seed(length))
+    real = torch.arange(length) < torch.tensor([[length], [1], [length // 2 + 1]])
+
+    def result(trace: Trace | None) -> list[Tensor]:
+        hidden = model.hidden(ids, attention_mask=real, trace=trace)[real]
+        loss = (hidden * torch.arange(hidden.numel()).view(hidden.shape).cos()).sum()
+        return [hidden, *torch.autograd.grad(loss, list(model.parameters()))]
+
+    trace = Trace(["*.layers.*.attention.weights"])
+    with short_up_to(1000 if short else 0):
+        quickly, openly = result(None), result(trace)
+    assert len(trace.values) == model.config.n_layers
+    close(quickly[0], openly[0])
+    for a, b in zip(quickly[1:], openly[1:], strict=True):  # sums over all tokens and layers
+        close(a, b, 1e-4)
+
+
 # ---- the numbers ---------------------------------------------------------------------------------------------------------
 
 
@@ -222,33 +269,47 @@ def test_grouped_heads_share_keys_in_order() -> None:
 # ---- cached = uncached ---------------------------------------------------------------------------------------------------
 
 
-def decoder(positions: str, **options: Any) -> Stack:
-    config = ModelConfig(
-        kind="decoder",
-        vocab_size=23,
-        d_model=12,
-        n_layers=2,
-        n_heads=6,
-        n_kv_heads=3,
-        d_head=4,
-        d_ff=16,
-        max_positions=32,
-        positions=positions,
-        relative_buckets=8,
-        relative_distance=16,
-        **options,
-    )
-    stack = lively(build(config)).decoder
+def decoder(style: str, **options: Any) -> Stack:
+    plain = {
+        "kind": "decoder",
+        "vocab_size": 23,
+        "d_model": 12,
+        "n_layers": 2,
+        "n_heads": 6,
+        "n_kv_heads": 3,
+        "d_head": 4,
+        "d_ff": 16,
+        "max_positions": 32,
+        "positions": "rotary",
+        "relative_buckets": 8,
+        "relative_distance": 16,
+    }
+    stack = lively(build(ModelConfig(**plain | STYLES[style] | options))).decoder
     assert isinstance(stack, Stack)
     return stack
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("short", [True, False])
+def test_a_stack_that_is_watched_computes_the_same(style: str, short: bool) -> None:
+    """Whoever asks for the weights gets the explicit softmax, whoever does not a fused kernel."""
+    stack = decoder(style)
+    ids = torch.randint(23, (3, 11), generator=torch.Generator().manual_seed(0))
+    real = torch.arange(11) < torch.tensor([11, 4, 7])[:, None]
+    trace = Trace(["layers.*.attention.weights"])
+    with torch.no_grad(), short_up_to(1000 if short else 0):
+        quickly = stack(ids, attention_mask=real)
+        openly = stack(ids, attention_mask=real, scope=Scope(trace))
+    assert len(trace.values) == 2
+    close(quickly[real], openly[real])
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("options", [{}, {"window": 3, "local_layers": None}], ids=["", "window"])
 @settings(deadline=None, max_examples=6)
 @given(cuts=st.sets(st.integers(1, 10)))
-def test_reading_in_chunks_changes_nothing(positions: str, window: int | None, cuts: set[int]) -> None:
-    stack = decoder(positions, window=window)
+def test_reading_in_chunks_changes_nothing(style: str, options: dict[str, Any], cuts: set[int]) -> None:
+    stack = decoder(style, **options)
     ids = torch.randint(23, (3, 11), generator=torch.Generator().manual_seed(len(cuts)))
     cache = Cache(2)
     with torch.no_grad():
@@ -257,9 +318,9 @@ def test_reading_in_chunks_changes_nothing(positions: str, window: int | None, c
         close(torch.cat(parts, 1), stack(ids))
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
-def test_a_cache_can_be_reordered_and_truncated(positions: str) -> None:
-    stack = decoder(positions)
+@pytest.mark.parametrize("style", STYLES)
+def test_a_cache_can_be_reordered_and_truncated(style: str) -> None:
+    stack = decoder(style)
     ids = torch.randint(23, (3, 11), generator=torch.Generator().manual_seed(1))
     rows = torch.tensor([2, 0, 0, 1])
     cache = Cache(2)
@@ -272,9 +333,9 @@ def test_a_cache_can_be_reordered_and_truncated(positions: str) -> None:
         close(torch.cat(parts, 1), stack(ids[rows])[:, 4:])
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
-def test_a_left_padded_batch_continues_like_each_row_alone(positions: str) -> None:
-    stack = decoder(positions)
+@pytest.mark.parametrize("style", STYLES)
+def test_a_left_padded_batch_continues_like_each_row_alone(style: str) -> None:
+    stack = decoder(style)
     ids = torch.randint(23, (3, 9), generator=torch.Generator().manual_seed(2))
     pads = torch.tensor([0, 2, 5])
     real = torch.arange(9) >= pads[:, None]

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from regard.layers.cache import LayerCache
-from regard.layers.checks import positive, share
+from regard.layers.checks import one_of, positive, share
+from regard.layers.disentangled import Distances, PositionProjections
 from regard.layers.dropout import kept
 from regard.layers.kernels import fused, softmax
 from regard.layers.linear import Linear, PackedLinear
+from regard.layers.norms import RMSNorm
 from regard.layers.positions import Rotary
 from regard.layers.ragged import Ragged
 from regard.layers.trace import Edit, Scope
@@ -45,13 +47,13 @@ def attend(
     """
     if q.shape[1] % k.shape[1]:
         raise ValueError(f"{k.shape[1]} key-value heads do not divide {q.shape[1]} query heads")
-    if (groups := q.shape[1] // k.shape[1]) > 1:
-        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if mask is not None:
         bias = (torch.zeros((), device=q.device) if bias is None else bias).masked_fill(~mask, float("-inf"))
     if not need_weights and edit is None:
         return fused(q, k, v, bias=bias, scale=scale, dropout=dropout), None
+    if (groups := q.shape[1] // k.shape[1]) > 1:
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     scores = (q @ k.transpose(-1, -2)).float() * scale
     weights = softmax(scores if bias is None else scores + bias)
     if edit is not None:
@@ -61,13 +63,20 @@ def attend(
     return (weights.to(v.dtype) @ v), weights
 
 
+BIASES = ("all", "none", "qkv", "no-key", "out")
+"""Which of an attention's four projections have a bias: `qkv` all but the output's, `no-key` all but the keys', `out` that
+of the output alone."""
+
+
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, §3.2.2), with grouped key-value heads (Ainslie et al. 2023).
 
     `attention(x)` is self-attention, `attention(x, memory)` cross-attention, `cache=` continues a running sequence.
     Differs from the paper: biases are optional, and positions may turn q and k (`turn`) or add to the scores (`bias`).
 
-    d_head: width of a head, None = d_model / n_heads. dropout: of the weights, while training.
+    d_head: width of a head, None = d_model / n_heads. bias: one of
+    :data:`BIASES`. norm_eps: queries and keys are RMS-normalised head by head before positions turn them (Henry et al. 2020;
+    Qwen3's form), with this epsilon; None = not. dropout: of the weights, while training.
     """
 
     def __init__(
@@ -77,11 +86,13 @@ class Attention(nn.Module):
         *,
         n_kv_heads: int | None = None,
         d_head: int | None = None,
-        bias: bool = True,
+        bias: str = "all",
+        norm_eps: float | None = None,
         dropout: float = 0.0,
         scale: float | None = None,
     ) -> None:
         super().__init__()
+        one_of(BIASES, bias=bias)
         n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
         positive(d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads)
         share(dropout=dropout)
@@ -95,10 +106,14 @@ class Attention(nn.Module):
         self.d_head = d_model // n_heads if d_head is None else d_head
         positive(d_head=self.d_head)
         self.dropout, self.scale = dropout, scale
-        self.q_proj = Linear(d_model, self.n_heads * self.d_head, bias=bias)
-        self.k_proj = Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
-        self.v_proj = Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
-        self.o_proj = Linear(self.n_heads * self.d_head, d_model, bias=bias)
+        self.q_proj = Linear(d_model, self.n_heads * self.d_head, bias=bias in ("all", "qkv", "no-key"))
+        self.k_proj = Linear(d_model, self.n_kv_heads * self.d_head, bias=bias in ("all", "qkv"))
+        self.v_proj = Linear(d_model, self.n_kv_heads * self.d_head, bias=bias in ("all", "qkv", "no-key"))
+        self.o_proj = Linear(self.n_heads * self.d_head, d_model, bias=bias in ("all", "no-key", "out"))
+        self.q_norm = None if norm_eps is None else RMSNorm(self.d_head, eps=norm_eps)
+        self.k_norm = None if norm_eps is None else RMSNorm(self.d_head, eps=norm_eps)
+        self.position: PositionProjections | None = None
+        """What makes keys and queries of distances, in disentangled attention that does not use its own for it."""
         self.qkv_proj: PackedLinear | None = None
         """All three projections at once, once the model is packed for prediction."""
 
@@ -110,17 +125,21 @@ class Attention(nn.Module):
         mask: PerGroup = None,
         bias: PerGroup = None,
         turn: tuple[Tensor, Tensor] | None = None,
+        relative: Distances | None = None,
         cache: LayerCache | None = None,
         ragged: Ragged | None = None,
+        memory_ragged: Ragged | None = None,
         pick: Tensor | None = None,
         scope: Scope | None = None,
     ) -> Tensor:
         """Shapes: x (batch, query, d_model) · memory (batch, key, d_model) · returns x's shape. With `ragged`, x is
-        (tokens, d_model), mask and bias are one a group, and there is no memory and no cache.
+        (tokens, d_model), and so is the memory, whose rows are as long as those of x if `memory_ragged` does not say how
+        long, in as many groups; mask and bias are one a group, and there is no cache.
 
-        turn: from :meth:`Rotary.turn`, for the positions of x. cache: keys and values of earlier calls; of a memory they
-        are computed at the first call and read ever after. pick: :meth:`Ragged.places` of the tokens whose output is wanted,
-        one a row; the result is laid out as :attr:`Ragged.singles`. scope: where the weights and the output are traced.
+        turn: from :meth:`Rotary.turn`, for the positions of x. relative: a bias that depends on queries and keys, in place
+        of `bias`. cache: keys and values of earlier calls; of a memory they are computed at the first call and read ever
+        after. pick: :meth:`Ragged.places` of the tokens whose output is wanted, one a row; the result is laid out as
+        :attr:`Ragged.singles`. scope: where the weights and the output are traced.
         """
         scope = scope or Scope(None)
         if memory is not None and cache is not None and cache.length:
@@ -129,17 +148,20 @@ class Attention(nn.Module):
         q, k, v = self._project(x, memory, pick)
         if turn is not None:
             q, k = Rotary.turned(q, turn), Rotary.turned(k, turn)
+        between = None if relative is None else relative.within(self)
         if ragged is not None:
-            asking, outs = ragged if pick is None else ragged.singles, []
-            for i, group in enumerate(zip(asking.split(q), ragged.split(k), ragged.split(v), strict=True)):
+            asking, asked, outs = ragged if pick is None else ragged.singles, memory_ragged or ragged, []
+            for i, group in enumerate(zip(asking.split(q), asked.split(k), asked.split(v), strict=True)):
                 q, k, v = (part.transpose(1, 2) for part in group)
                 inside = scope.inside(f"group.{i}")
-                outs.append(self._attend(q, k, v, mask=_of_group(mask, i), bias=_of_group(bias, i), scope=inside))
+                added = _of_group(bias, i) if between is None else between(q, k)
+                outs.append(self._attend(q, k, v, mask=_of_group(mask, i), bias=added, scope=inside))
             return self._out(asking.join(outs), scope)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if cache is not None:
             k, v = cache.append(k, v)
-        return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=_of_group(bias, 0), scope=scope), scope)
+        added = _of_group(bias, 0) if between is None else between(q, k)
+        return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=added, scope=scope), scope)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, bias: Tensor | None, scope: Scope) -> Tensor:
         """(batch, query, heads * d_head)."""
@@ -168,7 +190,10 @@ class Attention(nn.Module):
             asking = x if pick is None else x.index_select(0, pick)
             source = x if memory is None else memory
             q, k, v = self.q_proj(asking), self.k_proj(source), self.v_proj(source)
-        return self._heads(q), self._heads(k), self._heads(v)
+        q, k, v = self._heads(q), self._heads(k), self._heads(v)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        return q, k, v
 
     def _heads(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (-1, self.d_head))

@@ -18,8 +18,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu-tanh": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
     "tanh": torch.tanh,
+    "gelu-quick": lambda x: x * torch.sigmoid(1.702 * x),
 }
-"""Name -> function; `gelu` is the exact one (Hendrycks and Gimpel 2016), `gelu-tanh` its approximation in GPT-2."""
+"""Name -> function; `gelu` is the exact one (Hendrycks and Gimpel 2016), `gelu-tanh` its approximation in GPT-2,
+`gelu-quick` the one in CLIP."""
 
 
 class FeedForward(nn.Module):

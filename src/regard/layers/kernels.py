@@ -28,9 +28,14 @@ MODERATE = 60.0
 def fused(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
     """The kernel for these inputs.
 
-    Shapes: q (batch, heads, query, d_head), k and v (batch, heads, key, d_head), bias broadcastable to the scores, -inf =
+    Shapes: q (batch, heads, query, d_head), k and v (batch, kv_heads, key, d_head), bias broadcastable to the scores, -inf =
     may not look. Returns (batch, heads, query, d_head); a query that may look nowhere gets 0.
     """
+    if (groups := q.shape[1] // k.shape[1]) > 1:  # its queries stand below each other over the one key head, no copy of it
+        bias = None if bias is None else _folded_bias(bias, groups, q.shape[2])
+        stacked = fused(_folded(q, groups), k, v, bias=bias, scale=scale, dropout=dropout)
+        unfolded: Tensor = stacked.unflatten(2, (groups, -1)).flatten(1, 2)
+        return unfolded
     given = (q, k, v) if bias is None else (q, k, v, bias)
     trains = dropout > 0 or (torch.is_grad_enabled() and any(x.requires_grad for x in given))
     if q.is_cpu and k.shape[2] <= (SHORT_TRAINING if trains else SHORT_PREDICTION):
@@ -39,6 +44,19 @@ def fused(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None, scale: float,
     if bias is not None:
         bias = bias.to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
+
+
+def _folded(x: Tensor, groups: int) -> Tensor:
+    """(batch, kv_heads * groups, query, …) -> (batch, kv_heads, groups * query, …)."""
+    folded: Tensor = x.unflatten(1, (-1, groups)).flatten(2, 3)
+    return folded
+
+
+def _folded_bias(bias: Tensor, groups: int, queries: int) -> Tensor:
+    if bias.ndim < 4 or bias.shape[1] == bias.shape[2] == 1:  # the same for every head and query
+        return bias
+    bias = bias.expand(-1, groups if bias.shape[1] == 1 else -1, queries, -1)
+    return _folded(bias, groups)
 
 
 def softmax(scores: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ add up to a new size in almost every batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from typing import Self
@@ -21,6 +21,8 @@ from torch import Tensor
 
 ROUND = 64
 """Flat batches are filled up with spare tokens to a multiple of this."""
+WORTH = 8
+"""A padded batch is computed without its padding if that is more than one token in so many."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,17 @@ class Ragged:
         spare = torch.zeros(self.spare, dtype=torch.int64)
         return torch.cat([*(torch.arange(length).repeat(rows) for rows, length in self.groups), spare])
 
+    @property
+    def real(self) -> Tensor | None:
+        """(rows, length), which tokens of its one group are no padding; None = all of every group."""
+        return None
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """(tokens + spare,): how long each token's row is, 1 for spare ones."""
+        ends = self.lengths.repeat_interleave(self.lengths)
+        return torch.nn.functional.pad(ends, (0, self.spare), value=1)
+
     @cached_property
     def starts(self) -> Tensor:
         """(rows,): index of each row's first token."""
@@ -94,3 +107,74 @@ class Ragged:
         if self.spare:
             flat.append(flat[0].new_zeros(self.spare, *flat[0].shape[1:]))
         return flat[0] if len(flat) == 1 else torch.cat(flat)
+
+
+@dataclass(frozen=True, eq=False)
+class Unpadded(Ragged):
+    """The layout of a padded batch of which the real tokens alone are kept, row by row.
+
+    There is one group, all rows as long as the mask is wide: :meth:`split` puts the padding back, so that attention costs
+    what it costs in a padded batch and needs its mask; all else is spared the padding, on whichever side it is.
+    """
+
+    mask: Tensor = field(kw_only=True)
+    """(rows, length) bool, true = real."""
+
+    @classmethod
+    def where(cls, mask: Tensor) -> Self:
+        """The layout for (rows, length), non-zero = real token, at least one of them."""
+        return cls(((mask.shape[0], mask.shape[1]),), -int(mask.count_nonzero()) % ROUND, mask=mask.bool())
+
+    @property
+    def pays(self) -> bool:
+        """Whether enough of the batch is padding."""
+        return 0 < (self.tokens + self.spare) * WORTH < self.mask.numel() * (WORTH - 1)
+
+    @property
+    def real(self) -> Tensor:
+        """(rows, length), which tokens are no padding."""
+        return self.mask
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens of all rows."""
+        return len(self._places) - self.spare
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(rows,): real tokens of each row."""
+        return self.mask.sum(1)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """(tokens + spare,): each token's place behind its row's first real one."""
+        return self.take(self._behind)
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """(tokens + spare,): how far each token's row reaches behind its first real one."""
+        return self.take((self._behind.where(self.mask, 0).amax(1, keepdim=True) + 1).expand(self.mask.shape))
+
+    @cached_property
+    def _behind(self) -> Tensor:
+        """(rows, length): places behind the row's first real token, 0 before it."""
+        places = torch.arange(self.mask.shape[1], device=self.mask.device)
+        return (places - self.mask.int().argmax(1, keepdim=True)).clamp(min=0)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """(tokens + spare,): where each token stands in the padded batch, seen as one line; spare ones at 0."""
+        return torch.nn.functional.pad(self.mask.flatten().nonzero()[:, 0], (0, self.spare))
+
+    def take(self, padded: Tensor) -> Tensor:
+        """(rows, length, …) -> (tokens + spare, …), copies of what stands first for spare ones."""
+        return padded.flatten(0, 1).index_select(0, self._places)
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        """(tokens + spare, …) -> the one (rows, length, …) tensor, padding 0."""
+        padded = flat.new_zeros(self.mask.numel(), *flat.shape[1:])
+        return [padded.index_copy(0, self._places[: self.tokens], flat[: self.tokens]).unflatten(0, self.mask.shape)]
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """See :meth:`take`."""
+        return self.take(parts[0])

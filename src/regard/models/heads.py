@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,17 +10,35 @@ from torch import Tensor, nn
 
 from regard.layers.checks import one_of, positive
 from regard.layers.dropout import Dropout
+from regard.layers.embeddings import Borrowed, Embedding
 from regard.layers.feedforward import ACTIVATIONS
 from regard.layers.linear import Linear
 from regard.layers.ragged import Ragged
-from regard.models.config import HeadConfig
+
+Pool = Literal["first", "mean", "last"]
 
 
-class SequenceHead(nn.Module):
-    """One prediction a sequence, for classification (one output a class) or regression (one output).
+class TiedLinear(nn.Module):
+    """An output layer whose matrix is a token table (Press and Wolf 2017), with a bias of its own."""
 
-    pool: which hidden state stands for the sequence, see :class:`HeadConfig`. dense: a square layer with `activation` first.
-    n_outputs 0: no output layer, the pooled state is the result.
+    def __init__(self, table: Embedding | Borrowed, *, bias: bool) -> None:
+        super().__init__()
+        self.table = Borrowed(table)
+        self.bias = nn.Parameter(torch.zeros(table.weight.shape[0])) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (…, width) -> (…, vocab_size), computed in x's dtype."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.table.weight.to(x.dtype), bias)
+
+
+class Head(nn.Module):
+    """One prediction a sequence (`pool` says which hidden state stands for it) or, with pool None, one a token.
+
+    d_dense: width of a layer with `activation` and `norm` before the output; None = no such layer. norm: makes a norm of a
+    width, or None. n_outputs 0: no output layer, the state itself is the result. tied: the token table that is the output's
+    matrix. scale: factor on the hidden states. distilled: the answer is the mean of two output layers, over the first and
+    the second token. Names as in :class:`~regard.models.config.HeadConfig`.
     """
 
     def __init__(
@@ -27,37 +46,73 @@ class SequenceHead(nn.Module):
         d_model: int,
         n_outputs: int,
         *,
-        pool: Literal["first", "mean", "last"] = "first",
-        dense: bool = True,
+        pool: Pool | None = "first",
+        d_dense: int | None = None,
+        dense_bias: bool = True,
         activation: str = "tanh",
+        norm: Callable[[int], nn.Module | None] = lambda _: None,
+        bias: bool = True,
+        scale: float | None = None,
+        distilled: bool = False,
         dropout: float = 0.0,
+        tied: Embedding | Borrowed | None = None,
     ) -> None:
         super().__init__()
         positive(d_model=d_model)
-        one_of(("first", "mean", "last"), pool=pool)
-        one_of(ACTIVATIONS, activation=activation)
+        one_of((*ACTIVATIONS, "none"), activation=activation)
+        if pool is not None:
+            one_of(("first", "mean", "last"), pool=pool)
         if n_outputs < 0:
             raise ValueError(f"n_outputs={n_outputs} must be at least 0")
-        self.pool: Literal["first", "mean", "last"] = pool
-        self.dense = Linear(d_model, d_model) if dense else None
-        self.activation = ACTIVATIONS[activation]
+        if distilled and (pool != "first" or d_dense is not None or not n_outputs):
+            raise ValueError("a distilled head has two output layers over the first two tokens, and nothing between")
+        self.pool: Pool | None = pool
+        self.scale = scale
+        width = d_model if d_dense is None else d_dense
+        self.dense = None if d_dense is None else Linear(d_model, d_dense, bias=dense_bias)
+        self.activation = ACTIVATIONS.get(activation)
+        self.norm = norm(width)
         self.dropout = Dropout(dropout)
-        self.out = Linear(d_model, n_outputs) if n_outputs else None
-
-    @classmethod
-    def from_config(cls, config: HeadConfig, d_model: int, *, dropout: float) -> SequenceHead:
-        """The head that `config` describes; `dropout` counts where the config names none."""
-        settings = config.model_dump(exclude={"dropout"})
-        return cls(d_model, dropout=dropout if config.dropout is None else config.dropout, **settings)
+        self.out: Linear | TiedLinear | None = None
+        if tied is not None:
+            self.out = TiedLinear(tied, bias=bias)
+        elif n_outputs:
+            self.out = Linear(width, n_outputs, bias=bias)
+        self.distilled = Linear(width, n_outputs, bias=bias) if distilled else None
 
     def forward(self, hidden: Tensor, *, attention_mask: Tensor | None = None, ragged: Ragged | None = None) -> Tensor:
-        """hidden (batch, tokens, d_model), or (tokens, d_model) with `ragged` -> (rows, n_outputs), float32."""
-        x = pooled(hidden, self.pool, attention_mask=attention_mask, ragged=ragged)
+        """hidden (batch, tokens, d_model), or (tokens, d_model) with `ragged` -> (rows, n_outputs), or one for each token,
+        (batch, tokens, n_outputs) or (tokens, n_outputs); float32."""
+        x = hidden if self.pool is None else pooled(hidden, self.pool, attention_mask=attention_mask, ragged=ragged)
+        if self.scale is not None:
+            x = x * self.scale
         if self.dense is not None:
-            x = self.activation(self.dense(x))
+            x = self.dense(x)
+            x = x if self.activation is None else self.activation(x)
+        if self.norm is not None:
+            x = self.norm(x)
         if self.out is not None:
             x = self.out(self.dropout(x))
+        if self.distilled is not None:
+            x = (x + self.distilled(self.dropout(hidden[:, 1]))) / 2
         return x.float()
+
+
+class PairHead(nn.Module):
+    """Text and image as unit vectors of one space, whose product says how well they fit (Radford et al. 2021, §2.3)."""
+
+    def __init__(self, d_text: int, d_image: int, width: int) -> None:
+        super().__init__()
+        positive(d_text=d_text, d_image=d_image, width=width)
+        self.text = Linear(d_text, width, bias=False)
+        self.image = Linear(d_image, width, bias=False)
+        self.scale = nn.Parameter(torch.tensor(2.6592))
+        """Log of the factor on the cosine; CLIP starts at 1/0.07."""
+
+    def forward(self, text: Tensor, image: Tensor) -> Tensor:
+        """Pooled states (texts, d_text) and (images, d_image) -> (images, texts) scores, float32."""
+        texts, images = self.text(text).float(), self.image(image).float()
+        return self.scale.float().exp() * (nn.functional.normalize(images) @ nn.functional.normalize(texts).T)
 
 
 def pooled(hidden: Tensor, pool: str, *, attention_mask: Tensor | None = None, ragged: Ragged | None = None) -> Tensor:
@@ -72,7 +127,11 @@ def pooled(hidden: Tensor, pool: str, *, attention_mask: Tensor | None = None, r
     if pool == "mean":
         weights = real.float() / real.sum(1, keepdim=True).clamp(min=1)
         return torch.bmm(weights[:, None], hidden.float())[:, 0].to(hidden.dtype)
-    places = torch.arange(hidden.shape[1], device=hidden.device).where(real, torch.tensor(-1, device=hidden.device))
-    # the first real token is not at 0 where a batch is padded on the left
-    at = places.amax(1) if pool == "last" else real.float().argmax(1)
-    return hidden[torch.arange(hidden.shape[0], device=hidden.device), at]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), places(real, pool)]
+
+
+def places(real: Tensor, pool: str) -> Tensor:
+    """Where the `first` or `last` real token of each row stands, (rows,), in a batch with this mask (rows, tokens)."""
+    if pool == "first":
+        return real.float().argmax(1)  # not 0 where a batch is padded on the left
+    return torch.arange(real.shape[1], device=real.device).where(real.bool(), -1).amax(1)

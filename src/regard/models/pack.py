@@ -1,4 +1,4 @@
-"""A copy of a model made ready for prediction on a CPU with a bfloat16 matrix unit."""
+"""A copy of a model made ready for prediction on a CPU."""
 
 from __future__ import annotations
 
@@ -8,29 +8,39 @@ import torch
 from torch import nn
 
 from regard.layers.attention import Attention
+from regard.layers.block import Block
 from regard.layers.feedforward import FeedForward
-from regard.layers.linear import Linear, PackedLinear
+from regard.layers.linear import POST_OPS, Linear, PackedLinear
 from regard.models.model import Model
 
 
-def packed(model: Model) -> Model:
-    """A bfloat16 copy whose layers hold their projections in the matrix unit's own order (queries, keys and values as one).
+def packed(model: Model, dtype: torch.dtype = torch.bfloat16) -> Model:
+    """A copy in bfloat16 or float32 whose layers hold their projections in the order in which a CPU's matrix kernels read
+    them (queries, keys and values as one).
 
-    It only predicts: there is nothing left to train, save or adapt. Where :meth:`PackedLinear.available` is false, the copy
-    is plain bfloat16.
+    It only predicts: there is nothing left to train, save or adapt, and what needs no other dtype or order it shares with
+    the original. Where :meth:`PackedLinear.available` is false, nothing is reordered.
     """
-    twin = copy.deepcopy(model).to(torch.bfloat16).eval().requires_grad_(False)
-    if not PackedLinear.available():
+    shared = {id(weight): nn.Parameter(weight.detach().to(dtype), requires_grad=False) for weight in model.parameters()}
+    twin = copy.deepcopy(model, dict(shared)).to(dtype).eval()
+    if not PackedLinear.available(dtype):
         return twin
+    reading = {block.cross_attention for block in twin.modules() if isinstance(block, Block)}
     for module in list(twin.modules()):
         if isinstance(module, Attention):
-            module.qkv_proj = PackedLinear(module.q_proj, module.k_proj, module.v_proj)
+            if module in reading:
+                for name in ("q_proj", "k_proj", "v_proj"):
+                    _replace(module, name)
+            else:
+                module.qkv_proj = PackedLinear(module.q_proj, module.k_proj, module.v_proj)
             _replace(module, "o_proj")
         elif isinstance(module, FeedForward):
             activated = "up_proj" if module.gate_proj is None else "gate_proj"
+            rides = module.activation_name in POST_OPS
             for name in ("up_proj", "gate_proj", "down_proj"):
-                _replace(module, name, activation=module.activation_name if name == activated else "none")
-            module.activation = nn.Identity()
+                _replace(module, name, activation=module.activation_name if rides and name == activated else "none")
+            if rides:
+                module.activation = nn.Identity()
     return twin
 
 

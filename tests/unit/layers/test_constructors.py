@@ -9,8 +9,10 @@ import torch
 from regard.layers.attention import Attention
 from regard.layers.block import Block
 from regard.layers.cache import Cache
+from regard.layers.convolution import Neighbours
+from regard.layers.disentangled import Disentangled
 from regard.layers.dropout import Dropout
-from regard.layers.embeddings import Embeddings
+from regard.layers.embeddings import Embedding
 from regard.layers.feedforward import FeedForward
 from regard.layers.linear import Linear, PackedLinear
 from regard.layers.norms import make_norm
@@ -35,12 +37,12 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: Dropout(-0.1), "p=-0.1 must be at least 0 and below 1"),
     (lambda: Dropout(1.0), "p=1.0 must be at least 0 and below 1"),
-    (lambda: Embeddings(0, 8), "vocab_size=0 must be at least 1"),
+    (lambda: Embedding(0, 8), "rows=0 must be at least 1"),
     (lambda: LearnedPositions(0, 8), "max_positions=0 must be at least 1"),
     (lambda: LearnedPositions(4, 8, offset=-1), "offset=-1 must be at least 0"),
-    (lambda: SinusoidalPositions(4, 0), "d_model=0 must be at least 1"),
-    (lambda: Rotary(5), "d_head=5 must be even"),
-    (lambda: Rotary(0), "d_head=0 must be at least 1"),
+    (lambda: SinusoidalPositions(0), "d_model=0 must be at least 1"),
+    (lambda: Rotary(5), "width=5 must be even"),
+    (lambda: Rotary(0), "width=0 must be at least 1"),
     (lambda: Alibi(0), "n_heads=0 must be at least 1"),
     (lambda: RelativePositions(0), "n_heads=0 must be at least 1"),
     (lambda: RelativePositions(2, buckets=3), "buckets=3 must hold one exact distance"),
@@ -49,6 +51,13 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Ragged.of([]), "at least one row"),
     (lambda: Ragged.of([3, 0]), "a row at least one token"),
     (lambda: Cache(0), "n_layers=0 must be at least 1"),
+    (lambda: Disentangled(4, distance=0), "distance=0"),
+    (lambda: Disentangled(4, distance=8, buckets=3), "buckets=3 must be at least 4"),
+    (lambda: Disentangled(4, distance=3, buckets=4), "half of them below distance=3 less 1"),
+    (lambda: Disentangled(4, distance=3, terms=("p2p",)), "term='p2p' is unknown: use one of c2p, p2c"),
+    (lambda: Neighbours(4, 2), "kernel=2 must be odd"),
+    (lambda: Neighbours(4, 3, groups=3), "groups=3 divide d_model=4"),
+    (lambda: Neighbours(4, 3, activation="mish"), "activation='mish' is unknown"),
 ]
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from regard.layers.attention import Attention
 from regard.layers.block import Block, Look
 from regard.layers.dropout import Dropout, kept
-from regard.layers.embeddings import Embeddings
+from regard.layers.embeddings import Embedding, Embeddings
 from regard.layers.feedforward import FeedForward
 
 N = 200_003  # no multiple of the four elements of one draw
@@ -62,7 +62,7 @@ def test_gradients_pass_where_values_pass() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        Embeddings(8, 64, dropout=0.4),
+        Embeddings(Embedding(8, 64), dropout=0.4),
         Attention(64, 2, dropout=0.4),
         Block(64, attention=Attention(64, 2), feedforward=FeedForward(64, 64), dropout=0.4),
     ],
@@ -83,5 +83,5 @@ def test_modules_drop_while_training_only(module: nn.Module) -> None:
 
 def test_embeddings_drop_the_announced_share() -> None:
     torch.manual_seed(0)
-    x = Embeddings(8, 64, dropout=0.4)(torch.ones(50, 20, dtype=torch.int64), torch.arange(20)[None])
+    x = Embeddings(Embedding(8, 64), dropout=0.4)(torch.ones(50, 20, dtype=torch.int64), torch.arange(20)[None])
     assert abs((x == 0).double().mean() - 0.4) < 5 * (0.24 / x.numel()) ** 0.5

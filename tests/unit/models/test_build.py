@@ -127,9 +127,11 @@ def test_a_seed_decides_the_weights() -> None:
 
 def test_a_model_says_what_it_lacks() -> None:
     ids = torch.tensor([[1, 2]])
-    with pytest.raises(ValueError, match="this model has no head"):
+    with pytest.raises(ValueError, match="this model has no such head"):
         vaswani()(ids, decoder_ids=ids)
-    with pytest.raises(ValueError, match="an encoder-decoder needs decoder_ids"):
-        vaswani().hidden(ids)
+    with pytest.raises(
+        ValueError, match="an encoder-decoder needs decoder_ids when it reads sound, or goes on with a cache"
+    ):
+        vaswani().hidden(ids, cache=Cache(2))
     with pytest.raises(ValueError, match="a model needs an encoder or a decoder"):
         Model(vaswani().config).hidden(ids)

@@ -1,11 +1,14 @@
 """Heads: which hidden state stands for a sequence, and what is made of it."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from regard.layers.ragged import Ragged
-from regard.models.config import HeadConfig
-from regard.models.heads import SequenceHead, pooled
+from regard.models.build import build
+from regard.models.config import HeadConfig, ModelConfig
+from regard.models.heads import Head, pooled
 
 HIDDEN = torch.arange(24.0).view(2, 4, 3)
 FIRST, LAST = [0.0, 1.0, 2.0], [9.0, 10.0, 11.0]
@@ -47,7 +50,7 @@ def test_a_mean_of_many_bfloat16_states_is_made_in_float32() -> None:
 
 
 def test_the_head_by_hand() -> None:
-    head = SequenceHead(3, 2, activation="relu").eval()
+    head = Head(3, 2, d_dense=3, activation="relu").eval()
     with torch.no_grad():
         head.dense.weight.copy_(torch.tensor([[1.0, 0, 0], [0, -1, 0], [0, 0, 2]]))
         head.dense.bias.copy_(torch.tensor([1.0, 0, 0]))
@@ -58,14 +61,33 @@ def test_the_head_by_hand() -> None:
 
 
 def test_parts_can_be_left_out() -> None:
-    assert SequenceHead(3, 0, dense=False)(HIDDEN)[0].tolist() == FIRST
-    assert SequenceHead(3, 1, dense=False)(HIDDEN).shape == (2, 1)
-    assert SequenceHead(3, 2)(HIDDEN.bfloat16()).dtype == torch.float32
+    assert Head(3, 0)(HIDDEN)[0].tolist() == FIRST
+    assert Head(3, 1)(HIDDEN).shape == (2, 1)
+    assert Head(3, 2, d_dense=3)(HIDDEN.bfloat16()).dtype == torch.float32
+
+
+def test_a_distilled_head_is_the_mean_of_two_by_hand() -> None:
+    head = Head(3, 1, distilled=True).eval()
+    assert head.out is not None and head.distilled is not None
+    with torch.no_grad():
+        head.out.weight.copy_(torch.tensor([[1.0, 1, 1]]))
+        head.out.bias.copy_(torch.tensor([1.0]))
+        head.distilled.weight.copy_(torch.tensor([[0.0, 0, 2]]))
+        head.distilled.bias.copy_(torch.tensor([4.0]))
+    # (0 + 1 + 2 + 1 + 2 * 5 + 4) / 2
+    assert head(HIDDEN)[0].tolist() == [9.0]
+
+
+@pytest.mark.parametrize("wrong", [{"pool": "mean"}, {"pool": None}, {"d_dense": 3}, {"n_outputs": 0}])
+def test_a_distilled_head_reads_the_first_two_tokens(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="two output layers over the first two tokens, and nothing between"):
+        Head(3, **{"n_outputs": 1, "distilled": True, **wrong})
 
 
 def test_its_dropout_is_its_own_or_the_models() -> None:
-    assert SequenceHead.from_config(HeadConfig(n_outputs=1), 4, dropout=0.3).dropout.p == 0.3
-    assert SequenceHead.from_config(HeadConfig(n_outputs=1, dropout=0.0), 4, dropout=0.3).dropout.p == 0.0
+    config = ModelConfig(vocab_size=8, d_model=4, n_layers=1, n_heads=1, d_ff=4, dropout=0.3)
+    assert build(config, HeadConfig(n_outputs=1)).head.dropout.p == 0.3
+    assert build(config, HeadConfig(n_outputs=1, dropout=0.0)).head.dropout.p == 0.0
 
 
 @pytest.mark.parametrize(
@@ -78,8 +100,8 @@ def test_its_dropout_is_its_own_or_the_models() -> None:
 )
 def test_wrong_choices_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SequenceHead(4, 2, **wrong)
+        Head(4, 2, **wrong)
     with pytest.raises(ValueError, match="n_outputs=-1 must be at least 0"):
-        SequenceHead(4, -1)
+        Head(4, -1)
     with pytest.raises(ValueError, match="d_model=0 must be at least 1"):
-        SequenceHead(0, 1)
+        Head(0, 1)
