@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
 
 import tokenizers
 
 from regard.errors import CheckpointError
+from regard.text.files import check_shared
 from regard.text.layout import TEXT, Layout, Slot
 
 Span = tuple[int, int]
@@ -52,13 +53,30 @@ class Backend(Protocol):
 
 
 class FastBackend(Backend):
-    """A `tokenizers.Tokenizer`. Its own truncation and padding are switched off for good."""
+    """A `tokenizers.Tokenizer`. Its own truncation and padding are switched off for good.
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+    polish: what is done to a decoded text last. prompt: a row that begins with the first of these two ids begins with a
+        prompt, which is skipped with the special tokens; what was said begins with the second id.
+    vocabulary: token -> id without added tokens, if the caller knows it: the library takes long to tell.
+    """
+
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        polish: Callable[[str], str] | None = None,
+        prompt: tuple[int, int] | None = None,
+        vocabulary: Mapping[str, int] | None = None,
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        known = tokenizer.get_vocab(with_added_tokens=False) if vocabulary is None else vocabulary
+        added = tokenizer.get_added_tokens_decoder()
+        vocabulary = {**known, **{token.content: index for index, token in added.items()}}
+        check_shared(vocabulary)
         self._tokenizer = tokenizer
-        self._size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        self._polish = polish
+        self._prompt = prompt
+        self._size = 1 + max(vocabulary.values(), default=-1)
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -76,7 +94,10 @@ class FastBackend(Backend):
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def decode(self, rows: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-        return self._tokenizer.decode_batch(rows, skip_special_tokens=skip_special)
+        if skip_special and self._prompt is not None:
+            rows = [_without_prompt(row, *self._prompt) for row in rows]
+        texts = self._tokenizer.decode_batch(rows, skip_special_tokens=skip_special)
+        return texts if self._polish is None else [self._polish(text) for text in texts]
 
     def token(self, index: int) -> str | None:
         return self._tokenizer.id_to_token(index)
@@ -94,11 +115,21 @@ class FastBackend(Backend):
         return Layout(_slots(encode(probe), 1, where), _slots(encode(probe, probe), 2, where))
 
     def _probe(self, where: str) -> str:
-        tokens = (self._tokenizer.decode([index]) for index in range(self.size))
-        for text in chain(("a", "的"), tokens):
+        for text in chain(("a", "的"), self._texts()):
             if self._tokenizer.encode(text, add_special_tokens=False).ids:
                 return text
         raise CheckpointError("the vocabulary has no token that a text could become", where=where, fix="train it anew")
+
+    def _texts(self) -> Iterator[str]:
+        """Each token as text, in the order of their ids; `size` may be a lie with gaps of billions."""
+        for index in sorted(self._tokenizer.get_vocab(with_added_tokens=True).values()):
+            yield self._tokenizer.decode([index])
+
+
+def _without_prompt(row: Sequence[int], prompt: int, start: int) -> Sequence[int]:
+    if not row or row[0] != prompt:
+        return row
+    return row[row.index(start) :] if start in row else []
 
 
 def _slots(encoding: tokenizers.Encoding, texts: int, where: str) -> tuple[Slot, ...]:

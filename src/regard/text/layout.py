@@ -52,11 +52,14 @@ def _parsed(template: str, ids: Mapping[str, int]) -> tuple[Slot, ...]:
         name, _, type_id = place.partition(":")
         segment = {"$A": 0, "$B": 1}.get(name)
         if segment is None and name not in ids:
-            raise CheckpointError(
-                f"no {name} token, which this kind of tokenizer puts around texts", fix=f"name a {name}_token"
-            )
+            raise unnamed(name)
         slots.append(Slot(segment, TEXT if segment is not None else ids[name], int(type_id or 0)))
     return tuple(slots)
+
+
+def unnamed(role: str) -> CheckpointError:
+    """The error for a special token that a layout needs and nobody names."""
+    return CheckpointError(f"no {role} token, which this kind of tokenizer puts around texts", fix=f"name a {role}_token")
 
 
 def fill(slots: Sequence[Slot], texts: Sequence[Sequence[T]], specials: Sequence[T]) -> list[T]:

@@ -1,49 +1,116 @@
-"""Finding and reading the tokenizer of a folder: which file there is decides how it is read."""
+"""Finding and reading the tokenizer of a folder: which files there are, and of which kind, decides how it is read."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from regard.errors import CheckpointError, Problems, RegardError, listed
+from regard.text import converted, languages
 from regard.text.backend import Backend, FastBackend
+from regard.text.bpe import read_bpe
+from regard.text.characters import load_characters
+from regard.text.chat import template_files
+from regard.text.files import read_bytes, read_text
+from regard.text.growth import check_growth
+from regard.text.kinds import BERT
+from regard.text.languages import Part
 from regard.text.layout import Layout
-from regard.text.pieces import load_pieces
-from regard.text.settings import BERT, GPT2, ROBERTA, Settings, read_bytes
+from regard.text.pieces import load_m2m100, load_marian, load_plain
+from regard.text.polish import polish_of
+from regard.text.proto import read_pieces
+from regard.text.settings import Settings
+from regard.text.specials import add_specials, no_rule, template
 
 
 class Parts(NamedTuple):
-    """What a :class:`~regard.text.tokenizer.Tokenizer` is made of; `roles` are its special tokens."""
+    """What a :class:`~regard.text.tokenizer.Tokenizer` is made of.
+
+    roles: its special tokens. languages: the id of each language's tag. target: what the decoder's side has, if it is
+    another. companions: files that travel with it, by name.
+    """
 
     backend: Backend
     layout: Layout
     roles: Mapping[str, str]
     settings: Settings
+    part: Part = "source"
+    languages: Mapping[str, int] = {}
+    target: Parts | None = None
+    companions: Mapping[str, bytes] = {}
 
 
 WANTED = "tokenizer.json, vocab.txt, vocab.json with merges.txt, or one *.model or *.spm file"
 PIECES = (".model", ".spm")
+OWN_FILES = {"Marian": "source.spm", "M2M100": "sentencepiece.bpe.model", "Wav2Vec2CTC": "vocab.json"}
+"""Kinds that come with files which say more than a `tokenizer.json` beside them."""
 
 
 def load_parts(source: Path) -> Parts:
     """The tokenizer of a folder, or of one file with the settings beside it."""
     if not source.exists():
         raise CheckpointError("no such file or folder", where=str(source), fix="check the path")
-    path = _find(source) if source.is_dir() else source
-    settings = Settings.read(path.parent)
-    if path.suffix in PIECES:
-        return Parts(*load_pieces(path, settings), settings)
-    reader = READERS.get(path.name, _read_fast_file)
+    settings = Settings.read(source if source.is_dir() else source.parent)
+    path = _find(source, settings.kind) if source.is_dir() else source
+    try:
+        return _load(path, settings)._replace(companions=template_files(path.parent))
+    except CheckpointError as error:
+        raise error.at(str(path)) from None
+
+
+def in_language(parts: Parts, language: str) -> Parts:
+    """The parts with a language's tag; the target's follow the source's where they name no language of their own."""
+    code = languages.find(parts.settings, parts.languages, language)
+    settings = languages.with_language(parts.settings, parts.part, code)
+    if parts.part == "source":
+        target = parts.target.backend if parts.target else parts.backend
+        return _multilingual(parts.backend, target, parts.roles, settings)._replace(companions=parts.companions)
+    layout = languages.layout(settings, parts.part, parts.languages, parts.roles, parts.backend)
+    return parts._replace(settings=settings, layout=layout)
+
+
+def _load(path: Path, settings: Settings) -> Parts:
+    if path.suffix in PIECES and settings.kind not in converted.RECIPES:
+        return _load_pieces(path, settings)
+    if path.name == "vocab.json" and settings.kind == "Wav2Vec2CTC":
+        letters, roles = load_characters(path, settings)
+        return Parts(letters, Layout.parse("$A", "$A $B", {}), roles, settings)
     with _library_errors("not a tokenizer", str(path), "a file that the tokenizers library wrote"):
-        tokenizer, roles = reader(path, settings)
-        backend = FastBackend(tokenizer)
-        return Parts(backend, backend.layout(str(path)), roles, settings)
+        tokenizer, roles, vocabulary = _read_fast(path, settings)
+        polish = polish_of(settings, bpe=isinstance(tokenizer.model, models.BPE))
+        fast = FastBackend(tokenizer, polish, languages.prompt(settings, tokenizer.token_to_id), vocabulary)
+        if settings.kind in languages.KINDS:
+            return _multilingual(fast, fast, roles, settings)
+        return Parts(fast, fast.layout(str(path)), roles, settings)
+
+
+def _load_pieces(path: Path, settings: Settings) -> Parts:
+    """A SentencePiece file that its own library reads."""
+    if settings.kind in ("Marian", "M2M100"):
+        source, target, roles = (load_marian if settings.kind == "Marian" else load_m2m100)(path, settings)
+        return _multilingual(source, target, roles, settings)
+    if settings.kind:
+        raise no_rule(settings, path.name, [*converted.RECIPES, "Marian", "M2M100"])
+    plain, roles, layout = load_plain(path, settings)
+    return Parts(plain, layout, roles, settings)
+
+
+def _multilingual(source: Backend, target: Backend, roles: Mapping[str, str], settings: Settings) -> Parts:
+    """A tokenizer with language tags: its source side, and with it the target side if places or pieces differ there."""
+    tags = languages.tags(settings, source)
+    layout = languages.layout(settings, "source", tags, roles, source)
+    other = None
+    if settings.kind in languages.SIDED:
+        theirs = {} if settings.kind == "Marian" else tags
+        other = Parts(target, languages.layout(settings, "target", theirs, roles, target), roles, settings, "target", theirs)
+    return Parts(source, layout, roles, settings, "source", tags, other)
 
 
 @contextmanager
@@ -57,31 +124,51 @@ def _library_errors(what: str, where: str, allowed: str = "") -> Iterator[None]:
         raise CheckpointError(f"{what}: {error}", where=where, allowed=allowed, fix="get it anew") from None
 
 
-def _find(folder: Path) -> Path:
+def _find(folder: Path, kind: str) -> Path:
     names = {path.name for path in folder.iterdir() if path.is_file()}
-    for name in ("tokenizer.json", "vocab.txt"):
+    own = OWN_FILES.get(kind, "")
+    for name in (own, "tokenizer.json", "vocab.txt"):
         if name in names:
             return folder / name
     if {"vocab.json", "merges.txt"} <= names:
         return folder / "vocab.json"
     pieces = sorted(name for name in names if name.endswith(PIECES))
-    if "source.spm" in pieces or len(pieces) == 1:
-        return folder / ("source.spm" if "source.spm" in pieces else pieces[0])
+    if len(pieces) == 1:
+        return folder / pieces[0]
     if pieces:
         raise CheckpointError(
             "more than one SentencePiece file", where=str(folder), allowed=listed(pieces), fix="give the path of one"
         )
-    what = "vocab.json without merges.txt" if "vocab.json" in names else "no tokenizer in this folder"
     fix = "copy the tokenizer's files there; besides the weights a checkpoint needs them"
+    what = "no tokenizer in this folder"
+    if "vocab.json" in names:
+        what = "vocab.json without merges.txt"
+        fix = 'copy merges.txt there; or name "tokenizer_class": "Wav2Vec2CTCTokenizer" in tokenizer_config.json'
     raise CheckpointError(what, where=str(folder), allowed=WANTED, fix=fix)
 
 
-Fast = tuple[tokenizers.Tokenizer, dict[str, str]]
+Fast = tuple[tokenizers.Tokenizer, dict[str, str], Mapping[str, int] | None]
+"""A tokenizer, its special tokens, and token -> id as far as it is known without asking the library."""
 
 
-def _read_fast_file(path: Path, settings: Settings) -> Fast:
+def _read_fast(path: Path, settings: Settings) -> Fast:
+    if path.suffix in PIECES:
+        return *converted.convert(read_pieces(read_bytes(path), str(path)), settings, str(path)), None
+    if path.name == "vocab.txt":
+        return _read_wordpiece(path, settings)
+    return (*read_bpe(path, settings), None) if path.name == "vocab.json" else _read_json(path, settings)
+
+
+def _read_json(path: Path, settings: Settings) -> Fast:
     """A `tokenizer.json`; where `tokenizer_config.json` sets case, accents, Chinese or the first space, it wins."""
-    tokenizer = tokenizers.Tokenizer.from_str(read_bytes(path).decode())
+    text = read_text(path)
+    content = json.loads(text)
+    _check_merges(content["model"], str(path))
+    tokenizer = tokenizers.Tokenizer.from_str(text)
+    _check_added(tokenizer, content, str(path))
+    check_growth(content, str(path))
+    if settings.kind in converted.RECIPES and '"ByteLevel"' not in text:  # Llama 3 and its like are no SentencePiece
+        converted.refit(tokenizer, settings, content)
     normalizer = tokenizer.normalizer
     if isinstance(normalizer, normalizers.BertNormalizer):
         tokenizer.normalizer = _bert_normalizer(settings, default=normalizer)
@@ -89,8 +176,31 @@ def _read_fast_file(path: Path, settings: Settings) -> Fast:
     if first_space is not None and isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel):
         tokenizer.pre_tokenizer.add_prefix_space = first_space
     roles = settings.roles(lambda token: tokenizer.token_to_id(token) is not None)
-    _add_specials(tokenizer, roles, settings)
-    return tokenizer, roles
+    add_specials(tokenizer, roles, settings)
+    vocabulary = content["model"]["vocab"]
+    return tokenizer, roles, vocabulary if isinstance(vocabulary, dict) else None
+
+
+def _check_merges(model: Any, where: str) -> None:
+    """Refuses a prefix that pieces inside words do not have: the library would cut their bytes, and end the process."""
+    prefix = model.get("continuing_subword_prefix")
+    merges = model.get("merges") if prefix else None
+    if any(not (pair.split(" ") if isinstance(pair, str) else pair)[-1].startswith(prefix) for pair in merges or ()):
+        raise CheckpointError(f"merges of pieces without the prefix {prefix!r}", where=where, fix="get the file anew")
+
+
+def _check_added(tokenizer: tokenizers.Tokenizer, content: Any, where: str) -> None:
+    """Refuses added tokens that the library could only give other ids than the file wants."""
+    problems = Problems(CheckpointError)
+    for entry in content.get("added_tokens") or ():
+        given = tokenizer.token_to_id(entry["content"])
+        if given != entry["id"]:
+            problems.add(
+                f"added token {entry['content']!r} must be {entry['id']} but the vocabulary gives {given}",
+                where=where,
+                fix="get the file anew",
+            )
+    problems.raise_if_any()
 
 
 def _bert_normalizer(settings: Settings, default: normalizers.BertNormalizer | None = None) -> normalizers.BertNormalizer:
@@ -106,7 +216,7 @@ def _bert_normalizer(settings: Settings, default: normalizers.BertNormalizer | N
 def _read_wordpiece(path: Path, settings: Settings) -> Fast:
     """BERT's `vocab.txt`, one token a line (Devlin et al. 2019)."""
     vocabulary = _lines(path)
-    roles = settings.roles(vocabulary.__contains__, BERT)
+    roles = settings.changed(tokenizer_class="BertTokenizer").roles(vocabulary.__contains__)
     problems = Problems(CheckpointError)
     for role in ("unk", "cls", "sep"):
         token = roles.get(role, BERT[role])
@@ -118,28 +228,17 @@ def _read_wordpiece(path: Path, settings: Settings) -> Fast:
     tokenizer.normalizer = _bert_normalizer(settings)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
-    _add_specials(tokenizer, roles, settings)
-    tokenizer.post_processor = bert_template(roles, vocabulary)
-    return tokenizer, roles
+    add_specials(tokenizer, roles, settings)
+    tokenizer.post_processor = template(tokenizer, *AROUND, roles)
+    return tokenizer, roles, vocabulary
 
 
-def bert_template(roles: Mapping[str, str], vocabulary: Mapping[str, int]) -> processors.TemplateProcessing:
-    """cls A sep, and cls A sep B sep with type 1 from B on."""
-    cls, sep = roles["cls"], roles["sep"]
-    return processors.TemplateProcessing(
-        single=[cls, "$A", sep],
-        pair=[cls, "$A", sep, "$B:1", f"{sep}:1"],
-        special_tokens=[(token, vocabulary[token]) for token in dict.fromkeys((cls, sep))],
-    )
+AROUND = ("cls $A sep", "cls $A sep $B:1 sep:1")
+"""Where BERT's special tokens stand."""
 
 
 def _lines(path: Path) -> dict[str, int]:
-    try:
-        lines = read_bytes(path).decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise CheckpointError(
-            f"not UTF-8: {error.reason} at byte {error.start}", where=str(path), fix="get it anew"
-        ) from None
+    lines = read_text(path).replace("\r\n", "\n").removesuffix("\n").split("\n")
     twice = [token for token, count in Counter(lines).items() if count > 1]
     problems = Problems(CheckpointError)
     for token in twice:
@@ -149,65 +248,3 @@ def _lines(path: Path) -> dict[str, int]:
         )
     problems.raise_if_any()
     return {token: index for index, token in enumerate(lines)}
-
-
-BYTE_BPE = {"GPT2": GPT2, "Roberta": ROBERTA, "Bart": ROBERTA, "Longformer": ROBERTA, "LED": ROBERTA}
-"""`tokenizer_class` -> special tokens of what `vocab.json` with `merges.txt` may be."""
-
-
-def _read_byte_bpe(path: Path, settings: Settings) -> Fast:
-    """GPT-2's byte-level `vocab.json` and `merges.txt` (Radford et al. 2019), also with RoBERTa's special tokens."""
-    if settings.kind and settings.kind not in BYTE_BPE:
-        raise CheckpointError(
-            f"no rule for vocab.json and merges.txt of {settings.kind!r}",
-            where=settings.where,
-            allowed=listed(f"{name}Tokenizer" for name in BYTE_BPE),
-            fix="save this tokenizer as tokenizer.json with the library it comes from",
-        )
-    merges = path.with_name("merges.txt")
-    with _library_errors("not a vocabulary with its merges", f"{path} and {merges.name}"):
-        vocabulary, pairs = models.BPE.read_file(str(path), str(merges))
-    lost = {token for left, right in pairs for token in (left, right, left + right) if token not in vocabulary}
-    if lost:
-        raise CheckpointError(
-            f"{merges.name} has tokens that {path.name} lacks: {listed(sorted(lost))}",
-            where=str(path.parent),
-            fix="get both files anew, from one place",
-        )
-    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, pairs))
-    first_space = settings.flag("add_prefix_space", False)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=first_space)
-    tokenizer.decoder = decoders.ByteLevel()
-    roles = settings.roles(vocabulary.__contains__, BYTE_BPE.get(settings.kind))
-    _add_specials(tokenizer, roles, settings)
-    if {"cls", "sep"} <= roles.keys():
-        ids = tokenizer.get_vocab()
-        sep, cls = ((roles[role], ids[roles[role]]) for role in ("sep", "cls"))
-        trim = settings.flag("trim_offsets", True)
-        tokenizer.post_processor = processors.RobertaProcessing(sep, cls, trim, first_space)
-    elif settings.flag("add_bos_token", False) and "bos" in roles:
-        bos = roles["bos"]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=[bos, "$A"],
-            pair=[bos, "$A", f"{bos}:1", "$B:1"],
-            special_tokens=[(bos, tokenizer.get_vocab()[bos])],
-        )
-    return tokenizer, roles
-
-
-def _add_specials(tokenizer: tokenizers.Tokenizer, roles: Mapping[str, str], settings: Settings) -> None:
-    """Makes the special tokens whole wherever they stand in a text; those that are new get the next ids."""
-    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    for content, (index, token) in settings.added().items():
-        if content not in known:
-            (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
-            known.add(content)
-        given = tokenizer.token_to_id(content)
-        if index is not None and index != given:
-            raise settings.misnumbered(content, wanted=index, given=given)
-    new = [AddedToken(token, special=True, normalized=False) for token in roles.values() if token not in known]
-    tokenizer.add_special_tokens(new)
-
-
-READERS: Mapping[str, Callable[[Path, Settings], Fast]] = {"vocab.txt": _read_wordpiece, "vocab.json": _read_byte_bpe}
-"""File name -> its reader; any other name is read as a `tokenizer.json`."""

@@ -1,73 +1,77 @@
-"""The `sentencepiece` library as a backend, with the ids and special tokens that T5, XLM-R, ALBERT, Llama and Marian use."""
+"""The `sentencepiece` library as a backend: Marian, M2M-100, and files that name no family."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sentencepiece
 
-from regard.errors import CheckpointError, did_you_mean, listed
+from regard.errors import CheckpointError, listed
+from regard.text import languages
 from regard.text.backend import Backend, Span
+from regard.text.files import read_bytes, read_vocabulary
 from regard.text.layout import Layout
-from regard.text.settings import BERT, ROBERTA, SEQ2SEQ, Settings, read_bytes, read_object
+from regard.text.polish import polish_of
+from regard.text.proto import read_pieces
+from regard.text.settings import Settings
+from regard.text.specials import complete
+
+TAG = re.compile(">>.*?<<", re.DOTALL)
+"""What says, at the start of a text, which language Marian is to write."""
 
 
 class Style(NamedTuple):
-    """How a family of models uses a SentencePiece model: its special tokens, and the templates of one text and of two."""
+    """What a family does besides calling the library.
 
-    roles: Mapping[str, str]
-    single: str
-    pair: str
+    tagged: whether a text may begin with a tag. behind: what decoding puts behind a special token.
+    trimmed: whether decoding drops the spaces around the text. joint: whether the ids are also those of another model's
+        pieces, which the library leaves as they are, with their mark for a space.
+    """
+
+    tagged: bool = False
+    behind: str = ""
+    trimmed: bool = False
+    joint: bool = False
 
 
-ALBERT_ROLES = {**BERT, "pad": "<pad>", "unk": "<unk>"}
-T5_ROLES = {"pad": "<pad>", "unk": "<unk>", "eos": "</s>"}
-
-STYLES = {
-    "T5": Style(T5_ROLES, "$A eos", "$A eos $B eos"),
-    "Marian": Style(T5_ROLES, "$A eos", "$A $B eos"),
-    "XLMRoberta": Style(ROBERTA, "cls $A sep", "cls $A sep sep $B sep"),
-    "Albert": Style(ALBERT_ROLES, "cls $A sep", "cls $A sep $B:1 sep:1"),
-    "DebertaV2": Style({**BERT, "unk": "[UNK]"}, "cls $A sep", "cls $A sep $B:1 sep:1"),
-    "Llama": Style({"unk": "<unk>", "bos": "<s>", "eos": "</s>"}, "bos $A", "bos $A bos:1 $B:1"),
-}
-PLAIN = Style(SEQ2SEQ, "$A", "$A $B")
-
-FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
-"""XLM-R numbers these first, whatever the SentencePiece model says, and all other pieces one higher than it does."""
+PLAIN, M2M100, MARIAN = Style(), Style(trimmed=True), Style(tagged=True, behind=" ", trimmed=True, joint=True)
 
 
 class PieceBackend(Backend):
     """A SentencePiece model whose pieces have the ids of `table`, and tokens of `table` that are no pieces.
 
-    Tokens in `literal` that stand in a text become their id, as special tokens do in every other tokenizer; the library
-    itself never reads them. `files` is what brings this backend back.
+    table: token -> id; a piece that is not in it is unknown.
+    literal: tokens that become their id where they stand in a text, as special tokens do in every other tokenizer; the
+        library itself never reads them. special: those of them that decoding may skip.
+    polish: what is done to a decoded text last. files: what brings this backend back.
     """
 
     def __init__(
         self,
-        model: bytes,
+        processor: sentencepiece.SentencePieceProcessor,
         table: Mapping[str, int],
         *,
-        roles: Mapping[str, str],
+        unk: str,
         literal: Sequence[str],
-        files: dict[str, bytes],
+        special: Sequence[str],
+        style: Style,
+        polish: Callable[[str], str] | None,
+        files: Mapping[str, bytes],
     ) -> None:
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self._processor = processor
         self._table = dict(table)
         self._tokens = {index: token for token, index in table.items()}
-        pieces = [self._processor.id_to_piece(index) for index in range(self._processor.get_piece_size())]
-        unknown = table[roles["unk"]]
-        self._ours = [table.get(piece, unknown) for piece in pieces]
-        self._theirs = {table[piece]: index for index, piece in enumerate(pieces) if piece in table}
-        self._special = {table[token] for token in literal}
+        self._unknown = table[unk]
+        self._literal_ids = {table[token] for token in literal}
+        self._special = {table[token] for token in special}
         ordered = sorted(literal, key=len, reverse=True)
-        self._literal = re.compile(f"({'|'.join(map(re.escape, ordered))})") if ordered else None
+        self._literal = re.compile(f"({'|'.join(map(re.escape, ordered))})")
+        self._style = style
+        self._polish = polish
         self._files = files
         self._size = 1 + max(self._tokens)
 
@@ -80,10 +84,10 @@ class PieceBackend(Backend):
         return self._size
 
     def ids(self, texts: list[str]) -> list[list[int]]:
-        if self._literal is not None and any(map(self._literal.search, texts)):
+        if any(map(self._literal.search, texts)) or (self._style.tagged and any(map(TAG.match, texts))):
             return [ids for ids, _ in self.spans(texts)]
-        ours = self._ours
-        return [[ours[index] for index in row] for row in self._processor.encode(texts, return_type=int)]
+        number, unknown = self._table.get, self._unknown
+        return [[number(piece, unknown) for piece in row] for row in self._processor.encode(texts, return_type=str)]
 
     def spans(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         cut = [list(self._runs(text)) for text in texts]
@@ -99,15 +103,20 @@ class PieceBackend(Backend):
                     offsets.append((start, start + len(run)))
                     continue
                 pieces = next(encoded)
-                ids.extend(self._ours[piece] for piece in pieces["ids"])
+                ids.extend(self._table.get(piece, self._unknown) for piece in pieces["pieces"])
                 offsets.extend(_trimmed(run, start, span) for span in pieces["offsets"])
             rows.append((ids, offsets))
         return rows
 
     def _runs(self, text: str) -> Iterator[tuple[int, str, int | None]]:
-        """(start, run, id) of the special tokens that stand in a text and, with id None, of the runs between them."""
+        """(start, run, id) of the tokens that stand literally in a text and, with id None, of the runs between them."""
         start = 0
-        for place, run in enumerate(self._literal.split(text) if self._literal is not None else [text]):
+        for place, run in enumerate(self._literal.split(text)):
+            tag = TAG.match(run) if self._style.tagged and not place % 2 else None
+            if tag:
+                yield start, tag[0], self._table.get(tag[0], self._unknown)
+                start += len(tag[0])
+                run = run[len(tag[0]) :]
             if run:
                 yield start, run, self._table[run] if place % 2 else None
             start += len(run)
@@ -117,16 +126,16 @@ class PieceBackend(Backend):
 
     def _decoded(self, row: Sequence[int], skip_special: bool) -> str:
         kept = [index for index in row if index in self._tokens and not (skip_special and index in self._special)]
-        runs: list[str] = []
-        for special, indices in groupby(kept, key=self._is_literal):
-            if special:
-                runs.extend(self._tokens[index] for index in indices)
+        text = ""
+        for literal, indices in groupby(kept, key=self._literal_ids.__contains__):
+            tokens = [self._tokens[index] for index in indices]
+            if literal:
+                text += "".join(token + self._style.behind for token in tokens)
             else:
-                runs.append(self._processor.decode([self._theirs[index] for index in indices]))
-        return " ".join(runs)
-
-    def _is_literal(self, index: int) -> bool:
-        return index in self._special or index not in self._theirs
+                text += self._processor.decode(tokens)
+        text = text.replace("▁", " ") if self._style.joint else text
+        text = text.strip() if self._style.trimmed else text
+        return text if self._polish is None else self._polish(text)
 
     def token(self, index: int) -> str | None:
         return self._tokens.get(index)
@@ -143,85 +152,85 @@ def _trimmed(run: str, start: int, span: Span) -> Span:
     return start + (end - len(word) if word else begin), start + end
 
 
-def load_pieces(path: Path, settings: Settings) -> tuple[PieceBackend, Layout, dict[str, str]]:
-    """Backend, layout and special tokens of a `.model` or `.spm` file, in the style that the settings name."""
+def load_marian(path: Path, settings: Settings) -> tuple[PieceBackend, PieceBackend, dict[str, str]]:
+    """Marian's `source.spm` and `target.spm`, with the ids of `vocab.json` (or `target_vocab.json`); the special tokens."""
+    theirs = "target_vocab.json" if settings.flag("separate_vocabs", False) else "vocab.json"
+    files = _together(path, ["source.spm", "target.spm", *dict.fromkeys(["vocab.json", theirs])])
+    own_ids = read_vocabulary(path.with_name("vocab.json"))
+    their_ids = dict(own_ids) if theirs == "vocab.json" else read_vocabulary(path.with_name(theirs))
+    roles = settings.roles(own_ids.__contains__)
+    # Ids in the settings are those of the source.
+    own = settings if theirs == "vocab.json" else settings.changed(added_tokens_decoder={})
+    model, other = files["source.spm"], files["target.spm"]
+    processor = _processor(model)
+    source = _backend(processor, own_ids, settings, roles, MARIAN, files)
+    target = _backend(processor if other == model else _processor(other), their_ids, own, roles, MARIAN, files)
+    return source, target, roles
+
+
+def load_m2m100(path: Path, settings: Settings) -> tuple[PieceBackend, PieceBackend, dict[str, str]]:
+    """M2M-100's SentencePiece file with the ids of `vocab.json`, behind which the languages come; the special tokens."""
+    files = _together(path, [path.name, "vocab.json"])
+    table = read_vocabulary(path.with_name("vocab.json"))
+    for code in languages.codes(settings):
+        table.setdefault(languages.tag(settings.kind, code), len(table))
+    roles = settings.roles(table.__contains__)
+    backend = _backend(_processor(files[path.name]), table, settings, roles, M2M100, files)
+    return backend, backend, roles
+
+
+def _together(path: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """The content of files that belong together."""
+    missing = [name for name in names if not path.with_name(name).exists()]
+    if missing:
+        raise CheckpointError(f"no {listed(missing)} beside it", where=str(path), fix="copy the tokenizer's files there")
+    return {name: read_bytes(path.with_name(name)) for name in names}
+
+
+def load_plain(path: Path, settings: Settings) -> tuple[PieceBackend, dict[str, str], Layout]:
+    """A SentencePiece file that no family claims: the ids are its own, special tokens stand where they usually do."""
     model = read_bytes(path)
-    pieces = _pieces(model, path)
-    style = _style(settings, pieces)
-    files = {path.name: model}
-    ids = path.parent / "vocab.json"
-    if ids.exists():
-        table = _numbered(read_object(ids), ids)
-        files[ids.name] = json.dumps(table, ensure_ascii=False).encode()
-    elif style.roles is ROBERTA:
-        table = {token: index for index, token in enumerate((*FAIRSEQ, *pieces[3:], "<mask>"))}
+    pieces = read_pieces(model, str(path))
+    table = {token: index for index, token in enumerate(pieces.tokens)}
+    roles = {"unk": pieces.tokens[pieces.unknown], **settings.roles(table.__contains__)}
+    backend = _backend(_processor(model), table, settings, roles, PLAIN, {path.name: model})
+    if {"cls", "sep"} <= roles.keys():
+        places = "cls $A sep", "cls $A sep $B:1 sep:1"
+    elif roles.get("eos") in table:
+        places = "$A eos", "$A eos $B eos"
     else:
-        table = {piece: index for index, piece in enumerate(pieces)}
-    literal = _append_added(table, settings)
-    roles = settings.roles(table.__contains__, style.roles)
-    for token in roles.values():
-        table.setdefault(token, 1 + max(table.values()))
-        literal.append(token)
-    if "unk" not in roles:
-        raise CheckpointError("no piece for unknown text", where=str(path), allowed="<unk>", fix="name an unk_token")
-    backend = PieceBackend(model, table, roles=roles, literal=list(dict.fromkeys(literal)), files=files)
-    numbers = {role: table[token] for role, token in roles.items()}
-    return backend, _layout(style, settings, numbers), roles
+        places = "$A", "$A $B"
+    numbers = {role: index for role, token in roles.items() if (index := backend.id_of(token)) is not None}
+    return backend, roles, Layout.parse(*places, numbers)
 
 
-def _pieces(model: bytes, path: Path) -> list[str]:
+def _processor(model: bytes) -> sentencepiece.SentencePieceProcessor:
     try:
-        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        return [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
     except (RuntimeError, ValueError):
-        raise CheckpointError("not a SentencePiece model", where=str(path), fix="get the file anew") from None
+        raise CheckpointError("not a SentencePiece model", fix="get the file anew") from None
 
 
-def _style(settings: Settings, pieces: Sequence[str]) -> Style:
-    """The style of `tokenizer_class`; without one, what the named special tokens mean: cls and sep around, or eos behind."""
-    kind = settings.kind
-    if kind:
-        if kind not in STYLES:
-            raise CheckpointError(
-                f"no rule for the SentencePiece files of {kind!r}",
-                where=settings.where,
-                allowed=listed(f"{name}Tokenizer" for name in STYLES),
-                fix=did_you_mean(kind, STYLES) or "save this tokenizer as tokenizer.json with the library it comes from",
-            )
-        return STYLES[kind]
-    named = settings.named()
-    if "cls" in named and "sep" in named:
-        return STYLES["XLMRoberta" if named["cls"] == "<s>" else "Albert"]
-    return STYLES["T5"] if named.get("eos", "</s>") in pieces else PLAIN
-
-
-def _layout(style: Style, settings: Settings, ids: Mapping[str, int]) -> Layout:
-    if style is not STYLES["Llama"]:
-        return Layout.parse(style.single, style.pair, ids)
-    before = ["bos"] if settings.flag("add_bos_token", True) else []
-    after = ["eos"] if settings.flag("add_eos_token", False) else []
-    first = " ".join([*before, "$A", *after])
-    second = " ".join(f"{name}:1" for name in [*before, "$B", *after])
-    return Layout.parse(first, f"{first} {second}", ids)
-
-
-def _numbered(table: Mapping[str, Any], path: Path) -> dict[str, int]:
-    wrong = [token for token, index in table.items() if not isinstance(index, int) or isinstance(index, bool) or index < 0]
-    if wrong or not table or len(set(table.values())) < len(table):
-        what = f"no ids for {listed(map(repr, wrong))}" if wrong else "no table of tokens with one id each"
-        raise CheckpointError(what, where=str(path), allowed='{"token": id, …}', fix="get the file anew")
-    return dict(table)
-
-
-def _append_added(table: dict[str, int], settings: Settings) -> list[str]:
-    """Puts the tokens that the settings add behind the pieces; returns them."""
-    added = settings.added()
-    names = list(added)
-    if settings.kind == "T5" and not any("<extra_id_" in token for token in added):
-        names += [f"<extra_id_{index}>" for index in reversed(range(settings.extra_ids))]
-    for token in names:
-        index = added[token][0] if token in added else None
-        given = table.setdefault(token, 1 + max(table.values()) if index is None else index)
-        if index is not None and index != given:
-            raise settings.misnumbered(token, wanted=index, given=given)
-    return names
+def _backend(
+    processor: sentencepiece.SentencePieceProcessor,
+    table: dict[str, int],
+    settings: Settings,
+    roles: Mapping[str, str],
+    style: Style,
+    files: Mapping[str, bytes],
+) -> PieceBackend:
+    """The backend of a table, to which the tokens are added that the settings name."""
+    literal = complete(table, roles, settings)
+    if "unk" not in roles:
+        raise CheckpointError("no token for unknown text", allowed="<unk>", fix="name an unk_token")
+    special = [token for token, skipped in literal.items() if skipped]
+    return PieceBackend(
+        processor,
+        table,
+        unk=roles["unk"],
+        literal=list(literal),
+        special=special,
+        style=style,
+        polish=polish_of(settings, bpe=False),
+        files=files,
+    )

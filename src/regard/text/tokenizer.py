@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Any
 
-from regard.errors import ConfigError, DataError, Problem, Problems, WorkError, listed
+from regard.errors import CheckpointError, ConfigError, DataError, Problems, WorkError, listed
+from regard.text import languages
+from regard.text.chat import ChatTemplate
 from regard.text.encoding import Encoding, encoding_of, types_of
 from regard.text.layout import Slot, Truncate, cuts, fill
-from regard.text.load import Parts, load_parts
-
-T = TypeVar("T")
+from regard.text.load import Parts, in_language, load_parts
+from regard.text.rows import check_cut, encoded_rows, too_long
 
 
 class Tokenizer:
@@ -29,7 +30,8 @@ class Tokenizer:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._backend, self._layout, self._roles, self._settings = parts
+        self._parts = parts
+        self._backend, self._layout, self._roles, self._settings = parts[:4]
         self._side = self._settings.truncation_side
         self._max_length = self._settings.max_length
 
@@ -37,43 +39,92 @@ class Tokenizer:
     def load(cls, source: str | Path) -> Tokenizer:
         """The tokenizer of a folder, or of one file with the settings beside it.
 
-        Read are, in this order: `tokenizer.json`; BERT's `vocab.txt`; GPT-2's or RoBERTa's `vocab.json` with
-        `merges.txt`; a SentencePiece `.model` or `.spm` file. Of `tokenizer_config.json` and `special_tokens_map.json`
-        count the special tokens, the added tokens, `model_max_length`, `truncation_side`, `do_lower_case`,
-        `tokenize_chinese_chars`, `strip_accents`, `add_prefix_space` and, without a `tokenizer.json`,
-        `tokenizer_class`, `add_bos_token`, `add_eos_token`, `extra_ids` and `trim_offsets`.
+        Read are, in this order: `tokenizer.json`; BERT's `vocab.txt`; byte-level `vocab.json` with `merges.txt`; a
+        SentencePiece `.model` or `.spm` file; but before them Marian's and M2M-100's SentencePiece files with their
+        `vocab.json`, and the `vocab.json` of a speech recogniser, whose letters are its tokens. `tokenizer_class` of
+        `tokenizer_config.json` says whose they are; without it `model_type` of `config.json` does.
 
         Raises :class:`~regard.errors.CheckpointError` when there is no such file, or a broken one.
         """
         return cls(load_parts(Path(source)))
 
     def save(self, folder: str | Path) -> None:
-        """Writes what :meth:`load` reads back to an equal tokenizer; `tokenizer.json` also serves other libraries.
+        """Writes what :meth:`load` and `transformers.AutoTokenizer` read back to an equal tokenizer, both sides of it.
 
         Raises :class:`~regard.errors.WorkError` when the folder cannot be written.
         """
         folder = Path(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for name, content in self._files().items():
-                (folder / name).write_bytes(content)
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
         except OSError as error:
             raise WorkError(
                 f"cannot write the tokenizer: {error.strerror}", where=str(folder), fix="free space or rights"
             ) from None
 
     def _files(self) -> dict[str, bytes]:
-        named = {f"{role}_token": token for role, token in self._roles.items()}
-        settings = json.dumps({**self._settings.values, **named}, ensure_ascii=False, indent=2)
-        return {**self._backend.files, "tokenizer_config.json": settings.encode()}
+        settings = self._settings
+        values = {**settings.values, **{f"{role}_token": token for role, token in self._roles.items()}}
+        if settings.kind and not settings.word("tokenizer_class"):
+            values["tokenizer_class"] = f"{settings.kind}Tokenizer"
+        config = json.dumps(values, ensure_ascii=False, indent=2).encode()
+        return {**self._backend.files, **self._parts.companions, "tokenizer_config.json": config}
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of what :meth:`save` writes: equal digests encode equally."""
-        files = sorted(self._files().items())
+        """SHA-256 (hex) of what :meth:`save` writes and of the side: equal digests encode equally."""
+        files = sorted({**self._files(), **({"": b"target"} if self._parts.part == "target" else {})}.items())
         return hashlib.sha256(
             b"".join(hashlib.sha256(part).digest() for name, data in files for part in (name.encode(), data))
         ).hexdigest()
+
+    @cached_property
+    def target(self) -> Tokenizer:
+        """The tokenizer of what the decoder writes; itself, where that is spelled and tagged as the source is."""
+        theirs = self._parts.target
+        return self if theirs is None else Tokenizer(theirs._replace(companions=self._parts.companions))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that a multilingual tokenizer has tags for: `de`, `de_DE`, `deu_Latn`, as its makers call them."""
+        return tuple(self._parts.languages)
+
+    def language_id(self, language: str) -> int:
+        """The id of a language's tag, such as a decoder is made to write first.
+
+        Raises :class:`~regard.errors.ConfigError` for a language that the tokenizer does not have.
+        """
+        return self._parts.languages[languages.find(self._settings, self._parts.languages, language)]
+
+    def for_language(self, language: str) -> Tokenizer:
+        """The same tokenizer with a language's tag around each text.
+
+        For mBART, M2M-100 and NLLB that is the language of the text, so source and `target` are asked one by one; for
+        Marian the one to translate into, whose tag stands before the source; for Whisper the one that is spoken.
+
+        Raises :class:`~regard.errors.ConfigError` for a language that the tokenizer does not have.
+        """
+        return Tokenizer(in_language(self._parts, language))
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """What turns a conversation into the model's text; None for a model that is no partner for one."""
+        tokens = {f"{role}_token": token for role, token in self._roles.items()}
+        return ChatTemplate.of(self._settings, self._parts.companions, tokens)
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], *, generation_prompt: bool = True, **variables: Any) -> str:
+        """The text of a conversation as the model knows it: :meth:`~regard.text.chat.ChatTemplate.render`.
+
+        Its ids, to which no special tokens are added: `encode([text], special=False)`.
+
+        Raises :class:`~regard.errors.CheckpointError` when the model has no template.
+        """
+        if self.chat_template is None:
+            allowed = "chat_template.jinja, or chat_template in tokenizer_config.json"
+            raise CheckpointError("no chat template", allowed=allowed, fix="take a model that was trained to chat")
+        return self.chat_template.render(messages, generation_prompt=generation_prompt, **variables)
 
     def encode(
         self,
@@ -98,8 +149,8 @@ class Tokenizer:
         :class:`~regard.errors.DataError` for rows that are no text or cannot be cut as asked; all of them at once.
         """
         slots, budget = self._plan(max_length, pair=pairs is not None, special=special)
-        _check_cut(truncate, stride, budget=budget, pair=pairs is not None)
-        rows = _rows(texts, pairs, self._backend.spans)
+        check_cut(truncate, stride, budget=budget, pair=pairs is not None)
+        rows = encoded_rows(texts, pairs, self._backend.spans)
         problems = Problems()
         encodings = []
         for row, parts in enumerate(rows):
@@ -109,7 +160,7 @@ class Tokenizer:
             if long and budget is not None:
                 kept = cuts(lengths, budget, truncate, stride=stride, side=self._side)
             if not kept:
-                problems.append(_too_long(row, lengths, budget, truncate))
+                problems.append(too_long(row, lengths, budget, truncate))
             encodings += [encoding_of(slots, parts, kept=k, row=row, truncated=long and stride is None) for k in kept]
         problems.raise_if_any()
         return encodings
@@ -125,7 +176,7 @@ class Tokenizer:
         tokens = [slot.token for slot in slots]
         types = [slot.type_id for slot in slots]
         ids, type_ids, truncated = [], [], []
-        for parts in _rows(texts, pairs, self._backend.ids):
+        for parts in encoded_rows(texts, pairs, self._backend.ids):
             lengths = [len(part) for part in parts]
             long = budget is not None and sum(lengths) > budget
             if long and budget is not None:
@@ -232,76 +283,3 @@ class Tokenizer:
     def special_ids(self) -> frozenset[int]:
         """Ids of all special tokens that have a role."""
         return frozenset(index for role in self._roles if (index := self._role(role)) is not None)
-
-
-def _rows(texts: Iterable[str], pairs: Iterable[str] | None, encode: Callable[[list[str]], list[T]]) -> list[tuple[T, ...]]:
-    """What the library makes of each row's texts: one entry per text, all of them encoded in one parallel batch."""
-    firsts = _checked(texts, "texts")
-    if pairs is None:
-        return [(row,) for row in _encoded({"texts": firsts}, encode)]
-    seconds = _checked(pairs, "pairs")
-    if len(firsts) != len(seconds):
-        raise DataError(
-            f"{len(firsts)} texts but {len(seconds)} pairs", allowed="one pair per text", fix="give equally many"
-        )
-    encoded = _encoded({"texts": firsts, "pairs": seconds}, encode)
-    return list(zip(encoded[: len(firsts)], encoded[len(firsts) :], strict=True))
-
-
-def _checked(texts: Iterable[str], name: str) -> list[str]:
-    if isinstance(texts, str):
-        raise DataError(f"{name} is one string", allowed="a list of strings", fix=f"give [{name}]")
-    rows = list(texts)
-    problems = Problems()
-    for index, text in enumerate(rows):
-        if not isinstance(text, str):
-            problems.add(f"{type(text).__name__} instead of text", where=f"{name}[{index}]", fix="give a string")
-    problems.raise_if_any()
-    return rows
-
-
-def _encoded(named: Mapping[str, list[str]], encode: Callable[[list[str]], list[T]]) -> list[T]:
-    try:
-        return encode([text for texts in named.values() for text in texts])
-    except Exception as error:  # the libraries raise TypeError for lone surrogates and bare Exception for all else
-        _refuse_surrogates(named)
-        raise DataError(f"the tokenizer cannot encode this: {error}", fix="give the vocabulary an unknown token") from None
-
-
-def _refuse_surrogates(named: Mapping[str, list[str]]) -> None:
-    problems = Problems()
-    for name, texts in named.items():
-        for index, text in enumerate(texts):
-            try:
-                text.encode()
-            except UnicodeEncodeError as wrong:
-                problems.add(
-                    f"character {text[wrong.start]!r} at {wrong.start} is half of a pair, which is no text",
-                    where=f"{name}[{index}]",
-                    fix="read the file in its right encoding, with errors='replace' if it is damaged",
-                )
-    problems.raise_if_any()
-
-
-def _check_cut(truncate: str, stride: int | None, *, budget: int | None, pair: bool) -> None:
-    """Refuses settings of :meth:`Tokenizer.encode` that contradict each other."""
-    problems = Problems(ConfigError)
-    if truncate not in get_args(Truncate):
-        problems.add(f"truncate is {truncate!r}", allowed=listed(get_args(Truncate)))
-    if truncate == "second" and not pair:
-        problems.add("truncate='second' without pairs", allowed="'longest', 'first' or 'refuse'")
-    if stride is not None:
-        if budget is None:
-            problems.add("stride without max_length", fix="say how long a window is: max_length")
-        elif not 0 <= stride < budget:
-            problems.add(f"stride is {stride}", allowed=f"0 to {budget - 1}: less than a window's {budget} tokens of text")
-        if truncate == "refuse" or (pair and truncate == "longest"):
-            problems.add(f"stride with truncate={truncate!r}", fix="say which text is cut into windows: 'first' or 'second'")
-    problems.raise_if_any()
-
-
-def _too_long(row: int, lengths: Sequence[int], budget: int | None, truncate: Truncate) -> Problem:
-    sizes = " + ".join(map(str, lengths))
-    allowed = f"{budget} besides the special tokens"
-    fix = "raise max_length, or truncate='longest'" if truncate == "refuse" else "raise max_length, or cut the other text"
-    return Problem(f"{sizes} tokens are too many", f"texts[{row}]", allowed, fix)

@@ -10,12 +10,14 @@ from typing import Literal, NamedTuple, get_args
 
 import sentencepiece
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
 from regard.errors import ConfigError, DataError, RegardError, WorkError, did_you_mean, listed
 from regard.text.backend import FastBackend
-from regard.text.load import Parts, bert_template
-from regard.text.settings import BERT, SEQ2SEQ, Settings
+from regard.text.kinds import BERT, SEQ2SEQ
+from regard.text.load import AROUND, Parts
+from regard.text.settings import Settings
+from regard.text.specials import kept, template
 from regard.text.tokenizer import Tokenizer
 
 Kind = Literal["wordpiece", "bpe", "unigram", "byte", "char"]
@@ -196,7 +198,7 @@ def _learned_pieces(texts: list[str], plan: Plan) -> list[tuple[str, float]]:
     except RuntimeError as error:
         raise _unlearnable(str(error), plan) from None
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    return [(pieces.id_to_piece(index), pieces.get_score(index)) for index in range(1, pieces.get_piece_size())]
+    return [(pieces.id_to_piece(index), kept(pieces.get_score(index))) for index in range(1, pieces.get_piece_size())]
 
 
 def _unlearnable(message: str, plan: Plan) -> RegardError:
@@ -232,12 +234,9 @@ def _numbered(tokens: Iterable[str]) -> dict[str, int]:
 
 def _surround(tokenizer: tokenizers.Tokenizer, specials: str, roles: dict[str, str]) -> None:
     if specials == "bert":
-        tokenizer.post_processor = bert_template(roles, tokenizer.get_vocab())
+        tokenizer.post_processor = template(tokenizer, *AROUND, roles)
     elif specials == "seq2seq":
-        eos = roles["eos"]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=["$A", eos], pair=["$A", eos, "$B", eos], special_tokens=[(eos, tokenizer.token_to_id(eos))]
-        )
+        tokenizer.post_processor = template(tokenizer, "$A eos", "$A eos $B eos", roles)
 
 
 TRAINERS: dict[str, Callable[[Iterator[str], Plan], tokenizers.Tokenizer]] = {

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,15 @@ def corpus() -> list[str]:
 @pytest.fixture(scope="session")
 def wordpiece(corpus: list[str]) -> Tokenizer:
     return train_tokenizer(corpus, kind="wordpiece", vocab_size=300, lower_case=True)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shared: Path) -> Callable[[str], Path]:
+    """Folders of real checkpoints by name; without one the test is skipped."""
+    built = Path(os.environ.get("REGARD_CHECKPOINTS") or Path.home() / ".cache/regard-checkpoints")
+
+    def find(name: str) -> Path:
+        folder = next((root / name for root in (shared / "checkpoints", built) if (root / name).is_dir()), None)
+        return folder or pytest.skip(f"{name} is not built")
+
+    return find

@@ -1,8 +1,8 @@
 """Equal to `transformers` on real sentences, for every kind of file that a checkpoint may have."""
 
 import json
-import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,14 +28,6 @@ HARD = [
 @pytest.fixture(scope="session")
 def rows(english: list[str], chinese: list[str]) -> list[str]:
     return HARD + english[:120] + chinese[:120]
-
-
-def checkpoint(shared: Path, name: str) -> Path:
-    built = Path(os.environ.get("REGARD_CHECKPOINTS") or Path.home() / ".cache/regard-checkpoints")
-    folder = next((root / name for root in (shared / "checkpoints", built) if (root / name).is_dir()), None)
-    if folder is None:
-        pytest.skip(f"{name} is not built")
-    return folder
 
 
 def assert_equal(ours: list[Encoding], theirs, *, offsets: bool = True) -> None:
@@ -75,8 +67,8 @@ def compare(ours: Tokenizer, theirs, rows: list[str], *, window_offsets: bool = 
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_folder_equals_transformers(shared: Path, rows: list[str], name: str) -> None:
-    folder = checkpoint(shared, name)
+def test_folder_equals_transformers(checkpoint: Callable[[str], Path], rows: list[str], name: str) -> None:
+    folder = checkpoint(name)
     theirs = AutoTokenizer.from_pretrained(folder)
     ours = Tokenizer.load(folder)
     compare(ours, theirs, rows)
@@ -90,16 +82,16 @@ def test_folder_equals_transformers(shared: Path, rows: list[str], name: str) ->
     "changed", [{}, {"do_lower_case": False}, {"tokenize_chinese_chars": False, "strip_accents": False}]
 )
 def test_vocab_txt_alone_equals_transformers(
-    shared: Path, rows: list[str], name: str, changed: dict[str, bool], tmp_path: Path
+    checkpoint: Callable[[str], Path], rows: list[str], name: str, changed: dict[str, bool], tmp_path: Path
 ) -> None:
-    shutil.copy(checkpoint(shared, name) / "vocab.txt", tmp_path)
+    shutil.copy(checkpoint(name) / "vocab.txt", tmp_path)
     settings = {"tokenizer_class": "BertTokenizer", **changed}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     compare(Tokenizer.load(tmp_path), AutoTokenizer.from_pretrained(tmp_path), rows[:60])
 
 
-def test_settings_beside_tokenizer_json_win(shared: Path, rows: list[str], tmp_path: Path) -> None:
-    shutil.copy(checkpoint(shared, "bert-tiny-question") / "tokenizer.json", tmp_path)
+def test_settings_beside_tokenizer_json_win(checkpoint: Callable[[str], Path], rows: list[str], tmp_path: Path) -> None:
+    shutil.copy(checkpoint("bert-tiny-question") / "tokenizer.json", tmp_path)
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "model_max_length": 77}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     ours, theirs = Tokenizer.load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
@@ -125,8 +117,10 @@ def test_vocab_json_and_merges_equal_transformers(
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_saved_folder_serves_transformers(shared: Path, rows: list[str], name: str, tmp_path: Path) -> None:
-    ours = Tokenizer.load(checkpoint(shared, name))
+def test_saved_folder_serves_transformers(
+    checkpoint: Callable[[str], Path], rows: list[str], name: str, tmp_path: Path
+) -> None:
+    ours = Tokenizer.load(checkpoint(name))
     ours.save(tmp_path)
     again = Tokenizer.load(tmp_path)
     assert again.encode(rows) == ours.encode(rows)

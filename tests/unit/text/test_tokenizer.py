@@ -221,15 +221,34 @@ class TestBrokenFolders:
         with pytest.raises(CheckpointError, match=r"nowhere: no such file or folder"):
             Tokenizer.load(tmp_path / "nowhere")
         (tmp_path / "vocab.json").write_text("{}")
-        with pytest.raises(CheckpointError, match=r"vocab.json without merges.txt"):
+        with pytest.raises(CheckpointError, match=r"vocab.json without merges.txt\n(.|\n)*or name .*Wav2Vec2CTCTokenizer"):
             Tokenizer.load(tmp_path)
 
-    @pytest.mark.parametrize(
-        "content", [b"", b"{", b"{}", b"[1]", b"\xff\xfe", b'{"version": "1.0", "model": {"type": "X"}}']
-    )
+    @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[1]", b'{"version": "1.0", "model": {"type": "X"}}'])
     def test_tokenizer_json(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"tokenizer\.json: not a tokenizer: .+\n  allowed: a file that"):
+            Tokenizer.load(tmp_path)
+
+    def test_tokenizer_json_with_wrong_ids(self, wordpiece: Tokenizer, tmp_path: Path) -> None:
+        path = tmp_path / "tokenizer.json"
+        path.write_bytes(b"\xff\xfe")
+        with pytest.raises(CheckpointError, match=r"tokenizer\.json: not UTF-8: invalid start byte at byte 0"):
+            Tokenizer.load(tmp_path)
+        wordpiece.save(tmp_path)
+        whole = json.loads(path.read_text())
+        for entry in whole["added_tokens"][:2]:
+            entry["id"] += 7000
+        path.write_text(json.dumps(whole))
+        with pytest.raises(
+            CheckpointError,
+            match=r"2 problems:\n.*tokenizer\.json: added token '\[PAD\]' must be 7000 but the vocabulary gives 0",
+        ):
+            Tokenizer.load(tmp_path)
+        model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 1}, "merges": []}
+        path.write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+        (tmp_path / "tokenizer_config.json").unlink()
+        with pytest.raises(CheckpointError, match=r"tokenizer\.json: tokens share ids: 1 is '[bc]' and '[bc]'"):
             Tokenizer.load(tmp_path)
 
     def test_a_model_that_cannot_encode(self, tmp_path: Path) -> None:
@@ -251,6 +270,20 @@ class TestBrokenFolders:
         (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
         with pytest.raises(CheckpointError, match=r"tokenizer\.json: the vocabulary has no token that a text could become"):
             Tokenizer.load(tmp_path)
+
+    def test_merges_that_lack_their_prefix(self, tmp_path: Path) -> None:
+        model = {"type": "BPE", "vocab": {"a": 0, "é": 1, "aé": 2}, "merges": [["a", "é"]], "continuing_subword_prefix": "#"}
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+        with pytest.raises(CheckpointError, match=r"tokenizer\.json: merges of pieces without the prefix '#'"):
+            Tokenizer.load(tmp_path)
+
+    def test_an_id_far_away_takes_no_time(self, tmp_path: Path) -> None:
+        model = {"type": "WordLevel", "vocab": {"[UNK]": 0, "word": 2**32 - 1}, "unk_token": "[UNK]"}
+        words = {"type": "Whitespace"}
+        (tmp_path / "tokenizer.json").write_text(
+            json.dumps({"version": "1.0", "added_tokens": [], "model": model, "pre_tokenizer": words})
+        )
+        assert Tokenizer.load(tmp_path).ids(["word"])[0] == [[2**32 - 1]]
 
     def test_post_processor_without_the_text(self, wordpiece: Tokenizer, tmp_path: Path) -> None:
         wordpiece.save(tmp_path)
@@ -296,10 +329,33 @@ class TestBrokenFolders:
             CheckpointError, match=r"vocab\.json and merges\.txt: not a vocabulary with its merges: .*line 1"
         ):
             Tokenizer.load(tmp_path)
-        (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizerFast"}')
+        (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CodeGenTokenizerFast"}')
         with pytest.raises(
-            CheckpointError, match=r"no rule for vocab\.json and merges\.txt of 'CLIP'\n  allowed: GPT2Tokenizer"
+            CheckpointError, match=r"no rule for vocab\.json and merges\.txt of 'CodeGen'\n  allowed: GPT2Tokenizer"
         ):
+            Tokenizer.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("{}", r"no tokens\n  allowed: \{\"token\": id"),
+            ('{"a": 0, "b": null, "c": true, "d": -1}', r"no ids for 'b', 'c', 'd'"),
+            (
+                '{"a": 0, "b": 1, "c": 1, "d": 0}',
+                r"tokens share ids: 0 is 'a' and 'd', 1 is 'b' and 'c'\n  allowed: an id each",
+            ),
+            (
+                '{"a": 0, "b": 3, "c": 900000000000}',
+                r"3 tokens with ids up to 900000000000, but none for the ids 1, 2",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["GPT2", "Wav2Vec2CTC"])
+    def test_vocab_json(self, table: str, message: str, kind: str, tmp_path: Path) -> None:
+        (tmp_path / "vocab.json").write_text(table)
+        (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": f"{kind}Tokenizer"}))
+        with pytest.raises(CheckpointError, match=r"vocab\.json: " + message):
             Tokenizer.load(tmp_path)
 
     def test_what_cannot_be_read(self, tmp_path: Path) -> None:
