@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
     RevisionNotFoundError,
 )
 
+from regard.config import offline
 from regard.data.lines import COMPRESSED
 from regard.errors import DataError, WorkError, listed
 
@@ -67,7 +67,7 @@ def fetch(source: str) -> list[Path]:
     """
     name = HubName.parse(source)
     try:
-        folder = _snapshot(name) if _offline() else _downloaded(name, source)
+        folder = _snapshot(name) if offline() else _downloaded(name, source)
     except RepositoryNotFoundError:
         raise DataError(
             "no such dataset on the hub", where=source, fix="check owner and name; for a private one log in: hf auth login"
@@ -84,11 +84,6 @@ def fetch(source: str) -> list[Path]:
         raise WorkError(f"the hub cannot be reached: {error}", where=source, fix="try again, or use a file") from None
     present = [str(path.relative_to(folder).as_posix()) for path in folder.rglob("*") if path.is_file()]
     return [folder / path for path in _chosen(name, present, source)]
-
-
-def _offline() -> bool:
-    settings = (os.environ.get(name, "") for name in ("REGARD_OFFLINE", "HF_HUB_OFFLINE"))
-    return any(setting.lower() in ("1", "true", "yes", "on") for setting in settings)
 
 
 def _downloaded(name: HubName, source: str) -> Path:
