@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import regard
 from regard.checkpoints.tensors import PICKLED
@@ -36,7 +38,7 @@ UNFINISHED = re.compile(r"((?<=\.arrow)\.\w+)?(\.partial)+$")
 WATCHED = """
 import json, os, sys
 
-opened, unpickled, asked = [], [], []
+opened, unpickled, asked, started = [], [], [], []
 
 def watch(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes)) and not os.path.isdir(arguments[0]):
@@ -46,15 +48,19 @@ def watch(event, arguments):
     elif event.startswith("socket."):
         asked.append(f"{event} {arguments[1:]}")
         raise OSError("the network is closed")
+    elif event.startswith(("subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "pty.")):
+        started.append(f"{event} {arguments}")
 
 sys.addaudithook(watch)
 answer = None
 try:
     exec(sys.argv[1])
 finally:
-    json.dump({"opened": opened, "unpickled": unpickled, "asked": asked, "answer": answer}, open(sys.argv[2], "w"))
+    lists = {"opened": opened, "unpickled": unpickled, "asked": asked, "started": started}
+    json.dump({**lists, "answer": answer}, open(sys.argv[2], "w"))
 """
-"""Runs a program, and writes down every file that Python opens, what is unpickled, and every try to reach the network."""
+"""Runs a program, and writes down every file that Python opens, what is unpickled, every try to reach the network, and every
+process that it starts."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Seen:
     opened: set[Path]
     unpickled: list[str]
     asked: list[str]
+    started: list[str]
     answer: Any
     output: str
 
@@ -75,7 +82,7 @@ def watched(program: str, report: Path, **environment: str) -> Seen:
     done = subprocess.run([sys.executable, "-c", WATCHED, program, str(report)], env=around, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     values = json.loads(report.read_text(encoding="utf-8"))
-    return Seen(set(map(Path, values["opened"])), values["unpickled"], values["asked"], values["answer"], done.stderr)
+    return Seen(opened=set(map(Path, values.pop("opened"))), **values, output=done.stderr)
 
 
 OPEN, IS_FOLDER, NONBLOCKING = 0x20, 0x40000000, 0o4000
@@ -137,9 +144,13 @@ def trapped(folder: Path, sprung: Path, *names: str) -> Path:
 
 
 def judge(seen: Seen, native: set[Path], folder: Path, sprung: Path) -> set[str]:
-    """Nothing was unpickled, executed or asked of the network, and all that was opened is data; the names of these files."""
+    """Nothing was unpickled, executed or asked of the network, and all that was opened is data; the names of these files.
+
+    No process was started either, which could do these things unseen.
+    """
     assert seen.unpickled == []
     assert seen.asked == []
+    assert seen.started == []
     assert not sprung.exists()
     names = {UNFINISHED.sub("", path.name) for path in seen.opened | native if path.is_relative_to(folder)}
     assert {Path(name).suffix for name in names} <= DATA
@@ -150,7 +161,8 @@ def test_the_watchers_see_what_they_must(tmp_path: Path) -> None:
     """A law that nothing could break would prove nothing."""
     sprung = tmp_path / "sprung"
     folder = trapped(tmp_path, sprung, "model.pkl")
-    program = f"import pickle, socket; pickle.load(open({str(folder / 'model.pkl')!r}, 'rb'))\n"
+    program = f"import pickle, socket, subprocess; pickle.load(open({str(folder / 'model.pkl')!r}, 'rb'))\n"
+    program += "subprocess.run(['true'])\n"
     program += "try: socket.create_connection(('127.0.0.1', 9))\nexcept OSError as error: answer = str(error)"
     with kernel_sees(folder) as native:
         seen = watched(program, tmp_path / "report.json")
@@ -158,6 +170,7 @@ def test_the_watchers_see_what_they_must(tmp_path: Path) -> None:
     assert seen.unpickled
     assert seen.answer == "the network is closed"
     assert [event.split()[0] for event in seen.asked] == ["socket.getaddrinfo"]
+    assert len(seen.started) == 1
     assert folder / "model.pkl" in seen.opened
     if sys.platform.startswith("linux"):
         assert folder / "model.pkl" in native
@@ -232,8 +245,24 @@ def test_weights_that_are_pickled_alone_are_refused_with_the_way_out(trained: Pa
         (problem,) = caught.value.problems
         assert problem.where == str(weights)
         assert problem.allowed == "safetensors"
-        assert "model.save_pretrained(folder, safe_serialization=True)" in problem.fix
+        assert problem.fix == f"convert its weights once: regard convert {source}"
     assert not sprung.exists()
+
+
+def test_the_command_that_converts_unpickles_in_another_process(tmp_path: Path) -> None:
+    """The one door for pickles: this process sees none, and the other runs nothing that is in them."""
+    sprung = tmp_path / "sprung"
+    torch.save({"weights": torch.ones(2), "state": Trap(sprung)}, tmp_path / "trap.bin")
+    torch.save({"weights": torch.ones(2)}, tmp_path / "fine.bin")
+    verbs = [["convert", str(tmp_path / name), "--out", str(tmp_path / "out")] for name in ("trap.bin", "fine.bin")]
+    program = f"from regard.cli.app import run\nanswer = [run(verb) for verb in {verbs!r}]"
+    seen = watched(program, tmp_path / "report.json")
+    assert seen.answer == [2, 0], seen.output
+    assert "Traceback" not in seen.output
+    assert (seen.unpickled, seen.asked) == ([], [])
+    assert [name for name in seen.started if "regard.checkpoints.convert_worker" not in name] == []
+    assert not sprung.exists()
+    assert torch.equal(load_file(tmp_path / "out" / "model.safetensors")["weights"], torch.ones(2))
 
 
 def test_the_front_door_opens_without_torch_and_without_a_socket(tmp_path: Path) -> None:
