@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,12 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from regard.errors import ConfigError, Problem, did_you_mean, listed
+
+
+def offline() -> bool:
+    """Whether the user forbids the network: REGARD_OFFLINE or HF_HUB_OFFLINE is set to anything but 0, false, no or off."""
+    settings = (os.environ.get(name, "") for name in ("REGARD_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(setting.lower() not in ("", "0", "false", "no", "off") for setting in settings)
 
 
 class Settings(BaseModel):

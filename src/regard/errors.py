@@ -15,6 +15,8 @@ from typing import Self
 
 SHOWN = 20
 """Problems printed in full; of the rest only the count is."""
+LONGEST = 2000
+"""Characters of one part of a problem that are printed: what a message repeats may be as long as a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,14 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}" if self.where else self.what
-        tail = [f"  {name}: {text}" for name, text in (("allowed", self.allowed), ("fix", self.fix)) if text]
+        where, what, allowed, fix = map(_cut, (self.where, self.what, self.allowed, self.fix))
+        head = f"{where}: {what}" if where else what
+        tail = [f"  {name}: {text}" for name, text in (("allowed", allowed), ("fix", fix)) if text]
         return "\n".join([head, *tail])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
 
 
 class RegardError(Exception):
@@ -105,6 +112,10 @@ class Problems:
         self.count += 1
         if len(self._kept) < SHOWN:
             self._kept.append(problem)
+
+    def hint(self, word: str, options: Iterable[str]) -> str:
+        """:func:`did_you_mean` while problems are kept: it takes a millisecond, and a hostile file has a million of them."""
+        return did_you_mean(word, options) if self.count < SHOWN else ""
 
     @contextmanager
     def collected(self, where: str = "") -> Iterator[None]:

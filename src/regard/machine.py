@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from regard.config import offline
 from regard.layers.linear import PackedLinear
 from regard.training.precision import compute_dtype, device, has_bfloat16
 
@@ -38,11 +39,11 @@ def doctor() -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "amx": bool(torch.cpu._is_amx_tile_supported()),
         "avx512_bf16": bool(torch.cpu._is_avx512_bf16_supported()),
-        "packed_prediction": PackedLinear.available(),
+        "packed_prediction": PackedLinear.available(compute_dtype("auto", on)),
         "gpu": torch.cuda.get_device_name(on) if on.type == "cuda" else None,
         "bfloat16": has_bfloat16(on),
         "precision": str(compute_dtype("auto", on)).removeprefix("torch."),
-        "offline": os.environ.get("REGARD_OFFLINE") == "1" or os.environ.get("HF_HUB_OFFLINE") == "1",
+        "offline": offline(),
         "extras": {extra: _version(package) for extra, package in EXTRAS.items()},
     }
 

@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T]):
-    """A read-only mapping filled by `register` and by installed entry points of group `regard.<kind>s`.
+    """A read-only mapping filled by `register` and by installed entry points of group `regard.<plural>`.
 
-    kind: what one entry is called in error messages ("schedule", "task"). A missing name raises
-    :class:`~regard.errors.ConfigError` that names the closest entry and lists all of them.
+    kind: what one entry is called in error messages ("schedule", "task"); plural: what several are, None = kind and an s. A
+    missing name raises :class:`~regard.errors.ConfigError` that names the closest entry and lists all of them.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, *, plural: str | None = None) -> None:
+        self.kind, self.plural = kind, plural or f"{kind}s"
         self._entries: dict[str, T] = {}
         self._plugins_loaded = False
 
@@ -37,7 +37,7 @@ class Registry(Mapping[str, T]):
     def _load_plugins(self) -> None:
         if not self._plugins_loaded:
             self._plugins_loaded = True
-            for entry_point in entry_points(group=f"regard.{self.kind}s"):
+            for entry_point in entry_points(group=f"regard.{self.plural}"):
                 self._entries.setdefault(entry_point.name, entry_point.load())
 
     def __getitem__(self, name: str) -> T:

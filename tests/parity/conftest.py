@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-SHARED = ("bert-tiny-question", "m3e-small")
+SHARED = ("bert-tiny-question", "m3e-small", "albert-tiny-zh", "ltp-tiny-electra-pos")
 """Those that always come along; the others are built on demand."""
 
 

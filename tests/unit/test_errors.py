@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regard.errors import (
+    LONGEST,
     SHOWN,
     CheckpointError,
     ConfigError,
@@ -25,6 +26,14 @@ def test_a_problem_says_where_what_and_what_to_do() -> None:
     assert str(whole) == "x.csv, row 3: unknown label 'meh'\n  allowed: bad, good\n  fix: did you mean 'bad'?"
 
 
+def test_what_is_as_long_as_a_file_is_cut() -> None:
+    assert str(Problem("x" * LONGEST, fix="mend it")) == "x" * LONGEST + "\n  fix: mend it"
+    long = str(Problem("x" * 10**6, "y" * 10**6, "z" * 10**6, "mend it"))
+    assert len(long) < 4 * LONGEST
+    assert "x… (1000000 characters)\n  allowed: z" in long
+    assert long.endswith("\n  fix: mend it")
+
+
 @pytest.mark.parametrize("kind", [ConfigError, DataError, CheckpointError])
 def test_the_users_input_ends_with_2(kind: type[InputError]) -> None:
     error = kind("wrong", where="here", allowed="right", fix="mend it")
@@ -37,6 +46,14 @@ def test_the_users_input_ends_with_2(kind: type[InputError]) -> None:
 def test_work_that_failed_ends_with_1() -> None:
     assert WorkError("the disk is full").exit_status == 1
     assert not isinstance(WorkError("the disk is full"), InputError)
+
+
+def test_a_close_miss_is_looked_for_while_problems_are_kept() -> None:
+    problems = Problems()
+    for i in range(2 * SHOWN):
+        assert bool(problems.hint("cosin", ["cosine"])) == (i < SHOWN)
+        problems.add("unknown schedule 'cosin'", fix=problems.hint("cosin", ["cosine"]))
+    assert {problem.fix for problem in problems} == {"did you mean 'cosine'?"}
 
 
 @given(count=st.integers(0, 3 * SHOWN))

@@ -80,13 +80,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def with_usual_rights(path: Path) -> Iterator[None]:
+    """The file that the block writes gets the rights of any new file; the safetensors library lets its owner alone read."""
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(mode)
+
+
+@contextmanager
 def refilling(folder: Path, *, seal: str) -> Iterator[Path]:
     """A new folder to write files to; when the block ends well, they replace those of `folder`, whose other files stay.
 
     The file named `seal` goes first and comes last: a folder that has it never holds half of the old and half of the
     new, whenever the process dies. Raises :class:`~regard.errors.WorkError`; until all is written `folder` is unchanged.
     """
-    staging = folder / ".partial"
+    staging, made = folder / ".partial", not folder.exists()
     with writing(folder):
         try:
             shutil.rmtree(staging, ignore_errors=True)
@@ -100,6 +109,9 @@ def refilling(folder: Path, *, seal: str) -> Iterator[Path]:
             sync(folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            if made:
+                with suppress(OSError):  # a folder that holds something stays
+                    folder.rmdir()
 
 
 def sync(path: Path) -> None:

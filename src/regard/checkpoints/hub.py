@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+from regard.config import offline
 from regard.errors import CheckpointError, WorkError, listed
 
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm"]
+FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]
 """What is fetched: never code, never a pickled file."""
 
 NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
@@ -17,11 +17,6 @@ NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 def looks_like_name(text: str) -> bool:
     """Whether a text can be the name of a hub model: `owner/name`, or `name` alone."""
     return NAME.fullmatch(text) is not None
-
-
-def offline() -> bool:
-    """Whether the user forbids the network: REGARD_OFFLINE or HF_HUB_OFFLINE is set to anything but 0."""
-    return any(os.environ.get(name, "0") not in {"", "0"} for name in ("REGARD_OFFLINE", "HF_HUB_OFFLINE"))
 
 
 def fetch(name: str, revision: str | None = None) -> Path:

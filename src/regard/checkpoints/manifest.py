@@ -55,6 +55,11 @@ def _move(staging: Path, path: Path, old: Path) -> None:
     sync(path.parent)
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a folder, those in folders below it left out."""
+    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
 def _digests(folder: Path) -> dict[str, dict[str, int | str]]:
     return {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
-from collections.abc import Mapping
+import reprlib
+import shlex
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from regard.checkpoints.files import read_json, replacing
-from regard.errors import CheckpointError, Problems, did_you_mean, listed
+from regard.checkpoints.files import read_json, replacing, with_usual_rights
+from regard.errors import CheckpointError, Problems, listed
 
-LARGEST_HEADER = 100_000_000
-"""Bytes of header that are read; the format's own limit."""
+LARGEST_HEADER = 2**25
+"""Bytes of header that are read, a third of the format's own limit: as JSON they take many times as much memory."""
 LARGEST_TENSOR = 2**48
 """Elements that a shape may promise."""
 MOST_DIMENSIONS = 16
+LONGEST_NAME = 1000
+"""Characters in the name of a tensor; every message about one repeats it."""
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -44,10 +52,6 @@ DTYPES: dict[str, torch.dtype] = {
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-CONVERT = (
-    "convert it once with the library that wrote it, on a machine where you trust the file: load it in transformers and "
-    "call model.save_pretrained(folder, safe_serialization=True)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +65,119 @@ class Entry:
     stop: int
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file in their stored dtype. They are views of the mapped file: no memory until they are used.
+class Stored(dict[str, Tensor]):
+    """Tensors by name in their stored dtype, views of mapped files: no memory until they are used.
 
-    Writing to one changes memory, never the file. Raises :class:`~regard.errors.CheckpointError`, also for a file that
-    would have to be unpickled.
+    Writing to one changes memory, never the file.
+    """
+
+    def __init__(self, tensors: Iterable[tuple[str, Tensor]], maps: Iterable[mmap.mmap]) -> None:
+        super().__init__(tensors)
+        self.maps = tuple(maps)
+
+    def forget(self) -> None:
+        """Give back the memory that reading took; what is read again comes from the file again. What was written is lost."""
+        if sys.platform != "win32":
+            for each in self.maps:
+                each.madvise(mmap.MADV_DONTNEED)
+
+
+def read_safetensors(path: Path) -> Stored:
+    """The tensors of a file, in the order of its bytes.
+
+    Raises :class:`~regard.errors.CheckpointError`, also for a file that would have to be unpickled.
     """
     refuse_pickle(path)
     entries = read_header(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {entry.name: file.get_tensor(entry.name) for entry in entries}
-    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        start = len(mapped) - entries[-1].stop if entries else 0
+        return Stored([(entry.name, _view(mapped, start + entry.start, entry)) for entry in entries], [mapped])
+    except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"cannot be read: {error}", where=str(path), fix="get the file anew") from None
+
+
+def _view(mapped: mmap.mmap, start: int, entry: Entry) -> Tensor:
+    """The tensor whose bytes begin at `start`; where no number of its dtype can begin there, a copy."""
+    size = entry.stop - entry.start
+    if not size:
+        return torch.empty(entry.shape, dtype=entry.dtype)
+    if start % entry.dtype.itemsize:
+        whole = torch.frombuffer(bytearray(mapped[start : start + size]), dtype=entry.dtype)
+    else:
+        whole = torch.frombuffer(mapped, dtype=entry.dtype, count=size // entry.dtype.itemsize, offset=start)
+    return whole.view(entry.shape)
+
+
+PIECE = 2**19
+"""Elements that are cast at once."""
+FORGET = 2**21
+"""Bytes of a file that a thread reads before it gives their memory back."""
+Piece: TypeAlias = tuple[Tensor, Tensor]
+"""A part of a new tensor, and what it is to hold."""
+
+
+def cast(tensors: dict[str, Tensor], dtype: torch.dtype | None, stored: Stored) -> None:
+    """Give each floating-point tensor another dtype (None: its own) and rows that lie one behind the other, in place.
+
+    tensors: views of `stored`, or copies. What needs no change stays the view that it is; of the rest no more than some
+    megabytes are ever in memory twice. Threads take piece after piece by themselves: torch's own would wait for each other
+    at the end of every tensor, and most of the time is the system's, which finds the memory.
+    """
+    stored.forget()
+    pieces, lock = _pieces(tensors, dtype), threading.Lock()
+
+    def work() -> None:
+        read = 0
+        while True:
+            with lock:
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            target, source = piece
+            target.copy_(source)
+            read += source.nbytes
+            if read > FORGET:
+                stored.forget()
+                read = 0
+
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()
+    stored.forget()
+
+
+def _pieces(tensors: dict[str, Tensor], dtype: torch.dtype | None) -> Iterator[Piece]:
+    """Puts a new tensor in the place of each that has to change, and tells what to fill it with."""
+    for name in list(tensors):
+        old = tensors[name]
+        wanted = dtype if dtype is not None and old.is_floating_point() else old.dtype
+        if old.dtype == wanted and old.is_contiguous():
+            continue
+        new = tensors[name] = torch.empty(old.shape, dtype=wanted)
+        if old.numel() <= PIECE:
+            yield new, old
+        else:
+            dim = max(range(old.ndim), key=old.stride)  # along which a file is read from its beginning to its end
+            rows = max(1, PIECE * old.shape[dim] // old.numel())
+            yield from zip(new.split(rows, dim), old.split(rows, dim), strict=True)
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors in place of `path`. Raises :class:`~regard.errors.WorkError`; then the old file is whole."""
-    with replacing(path) as beside:
-        try:
-            save_file(_unshared(tensors), beside, metadata={"format": "pt"} | dict(metadata or {}))
-        except SafetensorError as error:
-            code = re.search(r"os error (\d+)", str(error))
-            raise OSError(int(code[1]) if code else None, str(error)) from error
+    with replacing(path) as beside, with_usual_rights(beside):
+        fill_safetensors(beside, tensors, metadata=metadata)
+
+
+def fill_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors to `path` itself: for a file that nobody looks at before it is whole. Raises OSError."""
+    try:
+        save_file(_unshared(tensors), path, metadata={"format": "pt"} | dict(metadata or {}))
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else None, str(error)) from error
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -100,18 +194,21 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def refuse_pickle(path: Path) -> None:
-    """Raises :class:`~regard.errors.CheckpointError` for a file that can run code when it is loaded (law 7)."""
+def refuse_pickle(path: Path, *, source: Path | None = None) -> None:
+    """Raises :class:`~regard.errors.CheckpointError` for a file that can run code when it is loaded (law 7).
+
+    source: what `regard convert` should be given, if not the file: the folder of a file that may be one of several shards.
+    """
     if path.suffix.lower() in PICKLED:
         raise CheckpointError(
             "a pickled file, which can run any code when it is loaded, is never read",
             where=str(path),
             allowed="safetensors",
-            fix=CONVERT,
+            fix=f"convert its weights once: regard convert {shlex.quote(str(source or path))}",
         )
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> Stored:
     """The tensors of a folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names."""
     if (folder / WEIGHTS).is_file():
         return read_safetensors(folder / WEIGHTS)
@@ -119,7 +216,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         return _read_shards(folder)
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLED)
     if pickled:
-        refuse_pickle(folder / pickled[0])
+        refuse_pickle(folder / pickled[0], source=folder)
     others = sorted(path.name for path in folder.glob("*.safetensors"))
     raise CheckpointError(
         f"no {WEIGHTS} and no {INDEX}" + (f", only {listed(others)}" if others else ""),
@@ -128,11 +225,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     )
 
 
-def _read_shards(folder: Path) -> dict[str, Tensor]:
-    where = str(folder / INDEX)
-    places = read_json(folder / INDEX).get("weight_map")
-    if not isinstance(places, dict) or not all(_is_plain_name(place) for place in places.values()):
-        raise CheckpointError("'weight_map' is not right", where=where, allowed='{"TENSOR": "FILE.safetensors", …}')
+def _read_shards(folder: Path) -> Stored:
+    places = read_index(folder / INDEX, suffix=".safetensors")
     shards = {name: read_safetensors(folder / name) for name in sorted(set(places.values()))}
     problems = Problems(CheckpointError)
     tensors: dict[str, Tensor] = {}
@@ -145,12 +239,23 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
     for name in places.keys() - tensors.keys():
         problems.add(f"tensor {name!r} is missing", where=str(folder / places[name]), fix="get the file anew")
     problems.raise_if_any()
-    return tensors
+    return Stored(tensors.items(), (mapped for shard in shards.values() for mapped in shard.maps))
 
 
-def _is_plain_name(place: object) -> bool:
-    """A file of the folder itself: an index must not reach outside."""
-    return isinstance(place, str) and place.endswith(".safetensors") and Path(place).name == place
+def read_index(path: Path, *, suffix: str) -> dict[str, str]:
+    """The `weight_map` of an index of shards: tensor -> a file of the index's own folder, which it must not leave.
+
+    Raises :class:`~regard.errors.CheckpointError` for anything else; suffix: what the files' names end in.
+    """
+    places = read_json(path).get("weight_map")
+    if not isinstance(places, dict) or not all(_is_entry(*entry, suffix) for entry in places.items()):
+        raise CheckpointError("'weight_map' is not right", where=str(path), allowed=f'{{"TENSOR": "FILE{suffix}", …}}')
+    return places
+
+
+def _is_entry(name: str, place: object, suffix: str) -> bool:
+    is_plain = isinstance(place, str) and place.endswith(suffix) and Path(place).name == place
+    return is_plain and max(len(name), len(str(place))) <= LONGEST_NAME
 
 
 def read_header(path: Path) -> list[Entry]:
@@ -160,10 +265,11 @@ def read_header(path: Path) -> list[Entry]:
     JSON or names a tensor twice, for an unknown dtype, and for bytes that overlap, leave a gap, end elsewhere than the
     file, or do not fit dtype and shape.
     """
-    if not path.is_file():
-        raise CheckpointError("no such file", where=str(path), fix="check that the folder was copied or downloaded whole")
     problems = Problems(CheckpointError)
     try:
+        if not path.is_file():
+            fix = "check that the folder was copied or downloaded whole"
+            raise CheckpointError("no such file", where=str(path), fix=fix)
         with path.open("rb") as file:
             size = path.stat().st_size
             length = int.from_bytes(file.read(8), "little")
@@ -189,6 +295,8 @@ def _parse_header(text: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ValueError("not a JSON object")
     metadata = header.pop("__metadata__", {})
+    if any(len(name) > LONGEST_NAME for name in header):
+        raise ValueError(f"the name of a tensor has more than {LONGEST_NAME} characters")
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("__metadata__ is not text to text")
     return header
@@ -208,7 +316,7 @@ def _parse_entry(name: str, value: Any, *, where: str, problems: Problems) -> En
     if not (isinstance(dtype, str) and _are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
         problems.add("its description is not right", where=place, allowed="dtype, shape and two data_offsets")
     elif dtype not in DTYPES:
-        problems.add(f"dtype {dtype!r}", where=place, allowed=listed(DTYPES), fix=did_you_mean(dtype, DTYPES))
+        problems.add(f"dtype {reprlib.repr(dtype)}", where=place, allowed=listed(DTYPES), fix=problems.hint(dtype, DTYPES))
     elif len(shape) > MOST_DIMENSIONS or math.prod(max(size, 1) for size in shape) > LARGEST_TENSOR:
         problems.add("its shape is too large", where=place, allowed=f"{LARGEST_TENSOR} elements")
     else:

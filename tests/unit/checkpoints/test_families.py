@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from regard.checkpoints.families import FAMILIES, Description, Family
+from regard.checkpoints.families import FAMILIES, Architecture, Description, Family
 from regard.errors import ConfigError
 from regard.models.config import HeadConfig
 
@@ -22,14 +22,22 @@ SIZES: dict[str, dict[str, Any]] = {
 SIZES["roberta"] = {**SIZES["bert"], "max_position_embeddings": 14, "type_vocab_size": 1}
 
 
+def architecture_of(name: str, n_outputs: int | None) -> Architecture:
+    """The classifier, or the class without a head."""
+    family = FAMILIES[name]
+    found = family.base if n_outputs is None else family.serving("text-classification")
+    assert found is not None
+    return found
+
+
 def read(name: str, n_outputs: int | None = None, **changes: Any) -> Description:
     values = {key: value for key, value in {**SIZES[name], **changes}.items() if value != "absent"}
-    return FAMILIES[name].read(values, n_outputs, where="config.json")
+    return FAMILIES[name].read(values, architecture_of(name, n_outputs), n_outputs, where="config.json")
 
 
 def write(name: str, description: Description, original: dict[str, Any] | None = None) -> dict[str, Any]:
     family: Family = FAMILIES[name]
-    architecture = family.classifier if description.task else family.base
+    architecture = architecture_of(name, None if description.head is None else description.head.n_outputs)
     return family.write(description, original or {}, architecture=architecture, where="the model")
 
 
@@ -64,7 +72,7 @@ def test_a_config_that_says_all_comes_back_as_it_was(name: str, n_outputs: int |
     }
     labels = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}} if n_outputs == 3 else {}
     original = {**SIZES[name], **rest, **labels, "model_type": name}
-    description = FAMILIES[name].read(original, n_outputs, where="")
+    description = FAMILIES[name].read(original, architecture_of(name, n_outputs), n_outputs, where="")
     written = write(name, description, original)
     assert {**written, "architectures": None} == {**original, "architectures": None}
 
@@ -74,7 +82,7 @@ def test_a_model_without_an_original_says_all(name: str):
     description = read(name, n_outputs=2)
     written = write(name, description)
     assert {key.theirs for key in FAMILIES[name].keys} <= written.keys()
-    assert FAMILIES[name].read(written, 2, where="").config == description.config
+    assert FAMILIES[name].read(written, architecture_of(name, 2), 2, where="").config == description.config
 
 
 def test_only_what_changed_is_written():
@@ -181,7 +189,7 @@ def test_problem_types_are_tasks(n_outputs: int, kind: str | None, task: str, mu
     description = read("bert", n_outputs, problem_type=kind)
     labels = [f"LABEL_{i}" for i in range(n_outputs)]
     assert description.task == {"task": task, "labels": labels, "multi_label": multi_label}
-    again = FAMILIES["bert"].read(write("bert", description), n_outputs, where="")
+    again = FAMILIES["bert"].read(write("bert", description), architecture_of("bert", n_outputs), n_outputs, where="")
     assert again.task == description.task
 
 
@@ -226,15 +234,18 @@ def test_all_settings_that_a_family_cannot_have_come_at_once():
     changed = Description(config.model_copy(update={"norm_place": "pre", "gated": True}), head, task)
     with pytest.raises(ConfigError) as caught:
         write("bert", changed)
-    assert len(caught.value.problems) == 2
+    assert [problem.what for problem in caught.value.problems] == [
+        "norm_place is 'pre'",
+        "last_norm is True",
+        "gated is True",
+    ]
 
 
 def test_every_architecture_knows_its_own_tensors_only():
     for family in FAMILIES.values():
-        names = [architecture.name for architecture in family.architectures.values()]
-        assert len(set(names)) == 2 + len(family.others)
+        assert len(family.architectures) == 1 + len(family.heads)
         for architecture in family.architectures.values():
-            templates = [name for entry in architecture.entries(family.prefix) for name in entry.sources]
-            targets = [name for entry in architecture.entries(family.prefix) for name in entry.targets]
+            templates = [name for entry in architecture.entries(family.prefix, {}) for name in entry.sources]
+            targets = [name for entry in architecture.entries(family.prefix, {}) for name in entry.targets]
             assert len(set(templates)) == len(templates)
             assert len(set(targets)) == len(targets)

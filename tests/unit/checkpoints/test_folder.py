@@ -116,7 +116,7 @@ def test_what_is_wrong_in_our_folder_is_named(ours: Path, file: str, values: dic
     [
         ("vocab_size", 65, "config.json says 65 for vocab_size, encoder.embeddings.tokens.weight has 64"),
         ("d_model", 16, "config.json says 16 for d_model, encoder.embeddings.tokens.weight has 8"),
-        ("n_layers", 10**9, "config.json says 1000000000 for n_layers, the encoder has 2"),
+        ("n_layers", 9999, "config.json says 9999 for n_layers, the encoder has 2"),
         ("d_head", 10**15, "for n_heads, encoder.layers.0.attention.q_proj.weight has 8"),
         ("n_kv_heads", 1, "config.json says 4 for n_kv_heads, encoder.layers.0.attention.k_proj.weight has 8"),
         ("d_ff", 17, "config.json says 17 for d_ff, encoder.layers.0.feedforward.up_proj.weight has 16"),
@@ -133,8 +133,11 @@ def test_sizes_that_config_and_tensors_disagree_about_are_named(ours: Path, fiel
 
 
 def test_sizes_that_no_model_can_have_are_refused(ours: Path, model: Model):
-    change(ours / "config.json", model={**model.config.model_dump(), "positions": "sinusoidal", "max_positions": 2**62})
+    change(ours / "config.json", model={**model.config.model_dump(), "input": {"n_mels": 2**62, "kind": "mel"}})
     with pytest.raises(CheckpointError, match="no model has these sizes"):
+        load(ours)
+    change(ours / "config.json", model={**model.config.model_dump(), "n_layers": 10**9})
+    with pytest.raises(ConfigError, match="less than or equal to 10000"):
         load(ours)
 
 
@@ -309,43 +312,41 @@ def test_the_dtype_of_an_export_is_that_of_the_tensors(write_bert: WriteBert, tm
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
 
 
-HEADS: dict[str, dict[str, Tensor | None]] = {
-    "BertForPreTraining": {"cls.predictions.bias": torch.zeros(20), "cls.seq_relationship.weight": torch.ones(2, 8)},
-    "BertForQuestionAnswering": {"qa_outputs.weight": torch.ones(2, 8), "qa_outputs.bias": torch.zeros(2)},
-    "BertForTokenClassification": {"classifier.weight": torch.ones(5, 8), "classifier.bias": torch.zeros(5)},
+KEPT: dict[str, Tensor | None] = {
+    "cls.seq_relationship.weight": torch.ones(2, 8),
+    "cls.seq_relationship.bias": torch.zeros(2),
 }
+GONE: dict[str, Tensor | None] = {"classifier.weight": None, "classifier.bias": None}
+NEXT = "BertForNextSentencePrediction"
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_a_head_of_another_task_is_kept_and_given_back(write_bert: WriteBert, tmp_path: Path, name: str):
-    gone: dict[str, Tensor | None] = {"classifier.weight": None, "classifier.bias": None}
-    folder = write_bert(config={"architectures": [name]}, tensors=gone | HEADS[name])
+def test_a_head_that_regard_does_not_use_is_kept_and_given_back(write_bert: WriteBert, tmp_path: Path):
+    folder = write_bert(config={"architectures": [NEXT]}, tensors=GONE | KEPT)
     loaded = load(folder)
-    assert loaded.head == HeadConfig(n_outputs=0)
+    assert loaded.head is None
     assert loaded.task is None
-    assert loaded.extra.keys() == HEADS[name].keys()
+    assert {name for name in loaded.extra if name.startswith("cls")} == KEPT.keys()
     config, tensors = exported(loaded, tmp_path)
-    assert config["architectures"] == [name]
+    assert config["architectures"] == [NEXT]
     assert same(tensors, read_weights(folder))
 
 
 def test_tensors_count_more_than_the_architecture_that_is_stated(write_bert: WriteBert):
-    gone: dict[str, Tensor | None] = {"classifier.weight": None, "classifier.bias": None}
     for stated in (["BertForMaskedLM"], ["Strange"], [], None, "BertModel"):
         assert load(write_bert(config={"architectures": stated})).head == HeadConfig(n_outputs=2)
-        loaded = load(write_bert(config={"architectures": stated}, tensors=gone | HEADS["BertForPreTraining"]))
+        loaded = load(write_bert(config={"architectures": stated}, tensors=GONE | KEPT))
         assert loaded.origin is not None
-        assert loaded.origin.architecture == ("BertForMaskedLM" if stated == ["BertForMaskedLM"] else "BertForPreTraining")
+        assert loaded.origin.architecture == "BertForPreTraining"  # the first class that knows all of them
 
 
 @pytest.mark.parametrize(
     ("config", "tensors", "says"),
     [
-        ({"model_type": None}, {}, "missing key 'model_type'\n  allowed: bert, distilbert, roberta"),
+        ({"model_type": None}, {}, "missing key 'model_type'\n  allowed: "),
         (
             {"model_type": "brt"},
             {},
-            "unknown model_type 'brt'\n  allowed: bert, distilbert, roberta\n  fix: did you mean 'bert'?",
+            "did you mean 'bert'?",
         ),
         ({"model_type": ["bert"]}, {}, "unknown model_type ['bert']"),
         ({"vocab_size": 19}, {}, "config.json says 19 for vocab_size, bert.embeddings.word_embeddings.weight has 20"),

@@ -43,17 +43,18 @@ def test_only_safe_files_are_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert fetch("owner/name", "v1") == tmp_path
     assert asked[0]["revision"] == "v1"
     assert asked[0]["local_files_only"] is False
-    assert set(asked[0]["allow_patterns"]) == {"*.json", "*.safetensors", "*.txt", "*.model", "*.spm"}
+    assert set(asked[0]["allow_patterns"]) == {"*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"}
 
 
-@pytest.mark.parametrize(("name", "value", "local"), [("REGARD_OFFLINE", "1", True), ("HF_HUB_OFFLINE", "1", True)])
+@pytest.mark.parametrize(("name", "value", "local"), [("REGARD_OFFLINE", "1", True), ("HF_HUB_OFFLINE", "yes", True)])
 def test_the_network_can_be_forbidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str, local: bool):
     asked = answer(monkeypatch, tmp_path)
     monkeypatch.setenv(name, value)
     fetch("owner/name")
-    monkeypatch.setenv(name, "0")
-    fetch("owner/name")
-    assert [each["local_files_only"] for each in asked] == [local, False]
+    for value in ("0", "false", "No", "off", ""):
+        monkeypatch.setenv(name, value)
+        fetch("owner/name")
+    assert [each["local_files_only"] for each in asked] == [local, *[False] * 5]
 
 
 @pytest.mark.parametrize(

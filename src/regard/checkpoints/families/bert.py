@@ -1,17 +1,19 @@
 """BERT (Devlin et al. 2019): `model_type` bert."""
 
 from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key
-from regard.checkpoints.rules import Entry, Rule, Skip, affine, keep, norm
+from regard.checkpoints.rules import Either, Entry, Rule, Skip, affine, keep, norm, word_bias
 
 LAYER, OURS = "encoder.layer.{}", "encoder.layers.{}"
 
-BODY: tuple[Entry, ...] = (
+EMBEDDINGS: tuple[Entry, ...] = (
     Rule("embeddings.word_embeddings.weight", "encoder.embeddings.tokens.weight"),
     Rule("embeddings.position_embeddings.weight", "encoder.embeddings.positions.weight"),
     Rule("embeddings.token_type_embeddings.weight", "encoder.embeddings.types.weight"),
     *norm("embeddings.LayerNorm", "encoder.embeddings.norm"),
     Skip("embeddings.position_ids", "a buffer of older versions: 0, 1, 2 …"),
     Skip("embeddings.token_type_ids", "a buffer of older versions: zeros"),
+)
+LAYERS: tuple[Entry, ...] = (
     *affine(f"{LAYER}.attention.self.query", f"{OURS}.attention.q_proj"),
     *affine(f"{LAYER}.attention.self.key", f"{OURS}.attention.k_proj"),
     *affine(f"{LAYER}.attention.self.value", f"{OURS}.attention.v_proj"),
@@ -21,7 +23,17 @@ BODY: tuple[Entry, ...] = (
     *affine(f"{LAYER}.output.dense", f"{OURS}.feedforward.down_proj"),
     *norm(f"{LAYER}.output.LayerNorm", f"{OURS}.feedforward_norm"),
 )
+BODY = (*EMBEDDINGS, *LAYERS)
 POOLED = (*BODY, *affine("pooler.dense", "head.dense"))
+UNPOOLED = (*BODY, keep("pooler.*"))
+"""Of a model whose head reads tokens; older versions saved an unused pooler with it."""
+
+WORDS: tuple[Entry | Either, ...] = (
+    *affine("cls.predictions.transform.dense", "head.dense"),
+    *norm("cls.predictions.transform.LayerNorm", "head.norm"),
+    Rule("cls.predictions.decoder.weight", "head.out.weight"),
+    word_bias("cls.predictions.bias", "cls.predictions.decoder.bias"),
+)
 
 KEYS = (
     Key(theirs="vocab_size", ours="vocab_size"),
@@ -35,20 +47,15 @@ KEYS = (
     Key(theirs="hidden_dropout_prob", ours="dropout", default=0.1),
     Key(theirs="attention_probs_dropout_prob", ours="attention_dropout", default=0.1),
     Key(theirs="tie_word_embeddings", ours="tie_head", default=True),
-    Key(theirs="classifier_dropout", ours="head.dropout", default=None),
 )
-FIXED = {
-    "kind": "encoder",
-    "positions": "learned",
-    "norm": "layer",
-    "norm_place": "post",
-    "embedding_norm": True,
-    "gated": False,
-    "bias": True,
-    "head.pool": "first",
-    "head.dense": True,
-    "head.activation": "tanh",
-}
+POSITIONS = (
+    Key(theirs="max_position_embeddings", ours="max_positions"),
+    Key(theirs="pad_token_id", ours="pad_id", default=0),
+)
+HEAD_DROPOUT = Key(theirs="classifier_dropout", ours="head.dropout", default=None)
+HEAD_ACTIVATION = Key(theirs="hidden_act", ours="head.activation", default="gelu", values=ACTIVATIONS)
+
+FIXED = {"kind": "encoder", "positions": "learned", "norm": "layer", "norm_place": "post", "embedding_norm": True}
 ONLY = {
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
@@ -57,24 +64,54 @@ ONLY = {
     "quantization_config": (),
 }
 
+POOLER = {"over": "sequence", "pool": "first", "dense": True, "activation": "tanh"}
+TOKENS = {"over": "tokens", "dense": False}
+VOCABULARY = {"over": "vocabulary", "dense": True, "norm": True, "dropout": 0.0}
+
 BERT = Family(
     name="bert",
     prefix="bert.",
-    keys=(
-        *KEYS,
-        Key(theirs="max_position_embeddings", ours="max_positions"),
-        Key(theirs="pad_token_id", ours="pad_id", default=0),
-    ),
+    keys=(*KEYS, *POSITIONS),
     fixed=FIXED,
     only=ONLY,
-    base=Architecture("BertModel", POOLED),
-    classifier=Architecture("BertForSequenceClassification", POOLED, affine("classifier", "head.out")),
-    others=(
-        Architecture("BertForPreTraining", POOLED, (keep("cls.*"),)),
-        Architecture("BertForMaskedLM", POOLED, (keep("cls.*"),)),
-        Architecture("BertForNextSentencePrediction", POOLED, (keep("cls.*"),)),
-        Architecture("BertForTokenClassification", POOLED, (keep("classifier.*"),)),
-        Architecture("BertForMultipleChoice", POOLED, (keep("classifier.*"),)),
-        Architecture("BertForQuestionAnswering", POOLED, (keep("qa_outputs.*"),)),
+    base=Architecture("BertModel", POOLED, fields=POOLER),
+    heads=(
+        Architecture(
+            "BertForSequenceClassification",
+            POOLED,
+            affine("classifier", "head.out"),
+            task="text-classification",
+            fields=POOLER,
+            keys=(HEAD_DROPOUT,),
+        ),
+        Architecture("BertForMaskedLM", UNPOOLED, WORDS, task="fill-mask", fields=VOCABULARY, keys=(HEAD_ACTIVATION,)),
+        Architecture(
+            "BertForPreTraining",
+            UNPOOLED,
+            (*WORDS, keep("cls.seq_relationship.*")),
+            task="fill-mask",
+            fields=VOCABULARY,
+            keys=(HEAD_ACTIVATION,),
+        ),
+        Architecture(
+            "BertForTokenClassification",
+            UNPOOLED,
+            affine("classifier", "head.out"),
+            task="token-classification",
+            fields=TOKENS,
+            keys=(HEAD_DROPOUT,),
+        ),
+        Architecture(
+            "BertForQuestionAnswering", UNPOOLED, affine("qa_outputs", "head.out"), task="question-answering", fields=TOKENS
+        ),
+        Architecture(
+            "BertForMultipleChoice",
+            POOLED,
+            affine("classifier", "head.out"),
+            task="multiple-choice",
+            fields=POOLER,
+            keys=(HEAD_DROPOUT,),
+        ),
+        Architecture("BertForNextSentencePrediction", UNPOOLED, (keep("cls.*"),)),
     ),
 )

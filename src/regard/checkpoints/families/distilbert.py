@@ -1,8 +1,8 @@
 """DistilBERT (Sanh et al. 2019): BERT without segments and pooler, its own names."""
 
-from regard.checkpoints.families.bert import FIXED
+from regard.checkpoints.families.bert import FIXED, POOLER, TOKENS, VOCABULARY
 from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key
-from regard.checkpoints.rules import Entry, Rule, Skip, affine, keep, norm
+from regard.checkpoints.rules import Entry, Rule, Skip, affine, norm
 
 LAYER, OURS = "transformer.layer.{}", "encoder.layers.{}"
 
@@ -21,6 +21,8 @@ BODY: tuple[Entry, ...] = (
     *norm(f"{LAYER}.output_layer_norm", f"{OURS}.feedforward_norm"),
 )
 
+PRE_CLASSIFIER = {**POOLER, "activation": "relu"}
+
 DISTILBERT = Family(
     name="distilbert",
     prefix="distilbert.",
@@ -36,20 +38,54 @@ DISTILBERT = Family(
         Key(theirs="attention_dropout", ours="attention_dropout", default=0.1),
         Key(theirs="pad_token_id", ours="pad_id", default=0),
         Key(theirs="tie_word_embeddings", ours="tie_head", default=True),
-        Key(theirs="seq_classif_dropout", ours="head.dropout", default=0.2),
     ),
-    fixed={**FIXED, "norm_eps": 1e-12, "n_types": 0, "head.activation": "relu"},
+    fixed={**FIXED, "norm_eps": 1e-12, "n_types": 0},
     only={"pruned_heads": ({},), "quantization_config": ()},
     base=Architecture("DistilBertModel", BODY),
-    classifier=Architecture(
-        "DistilBertForSequenceClassification",
-        BODY,
-        (*affine("pre_classifier", "head.dense"), *affine("classifier", "head.out")),
-    ),
-    others=(
-        Architecture("DistilBertForMaskedLM", BODY, (keep("vocab_*"),)),
-        Architecture("DistilBertForTokenClassification", BODY, (keep("classifier.*"),)),
-        Architecture("DistilBertForMultipleChoice", BODY, (keep("pre_classifier.*"), keep("classifier.*"))),
-        Architecture("DistilBertForQuestionAnswering", BODY, (keep("qa_outputs.*"),)),
+    heads=(
+        Architecture(
+            "DistilBertForSequenceClassification",
+            BODY,
+            (*affine("pre_classifier", "head.dense"), *affine("classifier", "head.out")),
+            task="text-classification",
+            fields=PRE_CLASSIFIER,
+            keys=(Key(theirs="seq_classif_dropout", ours="head.dropout", default=0.2),),
+        ),
+        Architecture(
+            "DistilBertForMaskedLM",
+            BODY,
+            (
+                *affine("vocab_transform", "head.dense"),
+                *norm("vocab_layer_norm", "head.norm"),
+                Rule("vocab_projector.weight", "head.out.weight"),
+                Rule("vocab_projector.bias", "head.out.bias"),
+            ),
+            task="fill-mask",
+            fields=VOCABULARY,
+            keys=(Key(theirs="activation", ours="head.activation", default="gelu", values=ACTIVATIONS),),
+        ),
+        Architecture(
+            "DistilBertForTokenClassification",
+            BODY,
+            affine("classifier", "head.out"),
+            task="token-classification",
+            fields=TOKENS,
+        ),
+        Architecture(
+            "DistilBertForQuestionAnswering",
+            BODY,
+            affine("qa_outputs", "head.out"),
+            task="question-answering",
+            fields=TOKENS,
+            keys=(Key(theirs="qa_dropout", ours="head.dropout", default=0.1),),
+        ),
+        Architecture(
+            "DistilBertForMultipleChoice",
+            BODY,
+            (*affine("pre_classifier", "head.dense"), *affine("classifier", "head.out")),
+            task="multiple-choice",
+            fields=PRE_CLASSIFIER,
+            keys=(Key(theirs="seq_classif_dropout", ours="head.dropout", default=0.2),),
+        ),
     ),
 )

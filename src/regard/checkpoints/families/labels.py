@@ -13,6 +13,9 @@ MOST_OUTPUTS = 2**20
 
 CLASSIFICATION, REGRESSION = "text-classification", "regression"
 
+LABELLED = (CLASSIFICATION, "token-classification", "image-classification", "audio-classification")
+"""Tasks whose outputs have labels."""
+
 PROBLEM_TYPES: dict[str, tuple[str, bool]] = {
     "single_label_classification": (CLASSIFICATION, False),
     "multi_label_classification": (CLASSIFICATION, True),
@@ -21,8 +24,8 @@ PROBLEM_TYPES: dict[str, tuple[str, bool]] = {
 """Their `problem_type` to our task and whether a row has several labels."""
 
 
-def read_labels(theirs: Mapping[str, Any], n_outputs: int, problems: Problems, where: str) -> dict[str, Any]:
-    """What task.json would say: `task`, `labels` in the order of the outputs, `multi_label`.
+def read_labels(theirs: Mapping[str, Any], n_outputs: int, task: str, problems: Problems, where: str) -> dict[str, Any]:
+    """What task.json would say: `task`, `labels` in the order of the outputs and, of texts as a whole, `multi_label`.
 
     Absent labels are called LABEL_0, LABEL_1 …, an absent problem type is regression for one output, as transformers has
     it. What is missing or contradicts another key or the output layer's `n_outputs` rows goes to `problems`.
@@ -41,6 +44,8 @@ def read_labels(theirs: Mapping[str, Any], n_outputs: int, problems: Problems, w
         problems.add(
             f"key 'num_labels' is {reprlib.repr(count)}", where=where, allowed=f"{n_outputs}, the outputs there are"
         )
+    if task != CLASSIFICATION:
+        return {"task": task, "labels": labels}
     kind = theirs.get("problem_type")
     if kind is None:
         kind = "regression" if n_outputs == 1 else "single_label_classification"
@@ -51,22 +56,25 @@ def read_labels(theirs: Mapping[str, Any], n_outputs: int, problems: Problems, w
     return {"task": task, "labels": labels, "multi_label": multi_label}
 
 
-def write_labels(theirs: dict[str, Any], task: Mapping[str, Any], n_outputs: int, where: str) -> None:
+def write_labels(theirs: dict[str, Any], task: Mapping[str, Any], n_outputs: int, kind: str, where: str) -> None:
     """Set the three keys in `theirs` to what `task` says; they stay as they are where they say it already.
 
     Raises :class:`~regard.errors.ConfigError` when there are not as many labels as outputs.
     """
     doubts = Problems(ConfigError)
-    said = read_labels(theirs, n_outputs, doubts, where)
+    said = read_labels(theirs, n_outputs, kind, doubts, where)
     labels = [str(label) for label in task.get("labels") or default_labels(n_outputs)]
-    wanted = {"task": task.get("task", said["task"]), "labels": labels, "multi_label": bool(task.get("multi_label"))}
+    wanted = {"task": task.get("task", said.get("task")), "labels": labels}
+    if kind == CLASSIFICATION:
+        wanted["multi_label"] = bool(task.get("multi_label"))
     if len(labels) != n_outputs:
         raise ConfigError(f"{len(labels)} labels for {n_outputs} outputs", where=where, allowed="one label an output")
     if doubts or said != wanted:
         theirs["id2label"] = {str(i): label for i, label in enumerate(labels)}
         theirs["label2id"] = {label: i for i, label in enumerate(labels)}
-        meanings = {meaning: kind for kind, meaning in PROBLEM_TYPES.items()}
-        theirs["problem_type"] = meanings.get((wanted["task"], wanted["multi_label"]))
+        if kind == CLASSIFICATION:
+            meanings = {meaning: name for name, meaning in PROBLEM_TYPES.items()}
+            theirs["problem_type"] = meanings.get((wanted["task"], wanted["multi_label"]))
         theirs.pop("num_labels", None)
 
 
