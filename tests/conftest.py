@@ -20,3 +20,13 @@ def found(folder: Path, name: str) -> Path:
 def shared() -> Path:
     """The folder of real data and weights: `REGARD_SHARED`, or `shared` beside the repository."""
     return found(Path(os.environ.get("REGARD_SHARED") or Path(__file__).parents[2] / "shared"), "REGARD_SHARED")
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model for each task that reads text; none has learned anything. See examples/untrained.py."""
+    from examples.untrained import main
+
+    folder = tmp_path_factory.mktemp("untrained")
+    main(folder)
+    return folder

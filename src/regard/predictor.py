@@ -7,24 +7,27 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from regard.checkpoints.families import FAMILIES
 from regard.checkpoints.files import replacing
 from regard.checkpoints.folder import load as load_checkpoint
+from regard.checkpoints.loaded import Loaded
 from regard.config import parse
 from regard.data.batch import Listed
-from regard.data.rows import HALF_PAIR, is_whole, kind_of
-from regard.errors import CheckpointError, ConfigError, DataError, Problems, did_you_mean, listed
-from regard.models.build import build
+from regard.errors import CheckpointError, ConfigError, DataError, Problems, listed
+from regard.models.build import filled
 from regard.models.model import Model
 from regard.models.pack import packed
 from regard.tasks.infer import infer
+from regard.tasks.inputs import columns_of, lacking, rows_of
 from regard.tasks.inspect import labelled, opened
-from regard.tasks.task import TASKS, Evaluation, Learned, Prediction, Task
+from regard.tasks.task import TASKS, Evaluation, Fault, Learnable, Learned, Prediction, Task, only_predicts
 from regard.text.tokenizer import Tokenizer
 from regard.training.precision import compute_dtype, device
 
@@ -44,21 +47,17 @@ def load(source: str | Path, *, precision: str = "auto") -> Predictor:
     loaded = load_checkpoint(source)
     on = device()
     dtype = compute_dtype(precision, on)
-    model = build(loaded.config, loaded.head)
-    model.load_state_dict(loaded.tensors)
-    model.eval().requires_grad_(False)
     if loaded.task is None:
-        fix = f"fine-tune it: regard train DATA --model {source}"
-        raise CheckpointError("the model has learned no task: it has no output layer", where=str(source), fix=fix)
-    if loaded.tokenizer is None:
-        raise CheckpointError("the folder has no tokenizer", where=str(source), fix="add its tokenizer.json or vocab.txt")
-    learned = parse(Learned, loaded.task, where=f"{source}: task.json")
+        raise _no_task(loaded)
+    where = f"{source}: task.json"
+    learned = parse(Learned, loaded.task, where=where)
     try:
         task = TASKS[learned.task].from_settings(loaded.task)
     except ConfigError as error:
-        raise error.at(f"{source}: task.json") from None
-    if dtype == torch.bfloat16:
-        model = packed(model) if on.type == "cpu" else model.to(dtype)
+        raise error.at(where) from None
+    _check_parts(loaded, task)
+    model = filled(loaded.config, loaded.head, loaded.tensors)
+    model = packed(model, dtype) if on.type == "cpu" else model.to(dtype)
     return Predictor(
         model.to(on),
         task,
@@ -69,6 +68,31 @@ def load(source: str | Path, *, precision: str = "auto") -> Predictor:
     )
 
 
+def _no_task(loaded: Loaded) -> CheckpointError:
+    """The error for a model that answers nothing."""
+    what = "the model has learned no task: it has no output layer"
+    if loaded.origin is not None and loaded.origin.architecture != FAMILIES[loaded.origin.family].base.name:
+        what = f"Regard knows no task for the output layer of {loaded.origin.architecture}"
+    fix = f"fine-tune it: regard train DATA --model {loaded.source}"
+    return CheckpointError(what, where=loaded.source, allowed=listed(TASKS), fix=fix)
+
+
+def _check_parts(loaded: Loaded, task: Task) -> None:
+    """Refuse a model that lacks what the task answers with."""
+    problems = Problems(CheckpointError)
+    if task.needs_tokenizer and loaded.tokenizer is None:
+        fix = "add its tokenizer.json or vocab.txt"
+        problems.add("the folder has no tokenizer", where=loaded.source, fix=fix)
+    over, n_outputs = (None, 0) if loaded.head is None else (loaded.head.over, loaded.head.n_outputs)
+    if over not in task.over:
+        found = "the model has no output layer" if over is None else f"the output layer is over {over!r}"
+        problems.add(found, where=loaded.source, allowed=f"one over {listed(map(repr, task.over))}, for {task.name}")
+    elif task.n_outputs not in (None, n_outputs):
+        allowed = f"{task.n_outputs}, for {task.name}"
+        problems.add(f"the output layer has {n_outputs} rows", where=loaded.source, allowed=allowed)
+    problems.raise_if_any()
+
+
 class Predictor:
     """A model, its task and its tokenizer. columns: which file columns the training run read; max_length: in tokens."""
 
@@ -76,7 +100,7 @@ class Predictor:
         self,
         model: Model,
         task: Task,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         *,
         dtype: torch.dtype = torch.float32,
         columns: Mapping[str, str | int] | None = None,
@@ -85,33 +109,33 @@ class Predictor:
         self.model, self.task, self.tokenizer = model, task, tokenizer
         self._dtype, self._remembered, self._max_length = dtype, dict(columns or {}), max_length
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
-        """One answer a text, in order; `pairs` holds the second texts for a task that reads pairs."""
-        return self._answers(self.rows(texts, () if pairs is None else pairs))
+    def predict(
+        self, texts: Sequence[Any] | None = None, pairs: Sequence[Any] | None = None, **columns: Any
+    ) -> list[Prediction]:
+        """One answer a row, in order; what is asked is given as in :meth:`rows`."""
+        return self._answers(self.rows(texts, pairs, **columns))
 
-    def rows(self, texts: Sequence[str], pairs: Sequence[str] = ()) -> list[dict[str, str]]:
-        """Texts as rows of the task's input columns."""
-        if isinstance(texts, str) or isinstance(pairs, str):
-            raise DataError("one text where a list of texts is meant", fix="put it into a list: [text]")
-        texts, pairs = list(texts), list(pairs)  # a column of a table has no truth value
-        if not texts:
-            raise DataError("no text was given", fix="give a text, or --input FILE")
+    def rows(
+        self, texts: Sequence[Any] | None = None, pairs: Sequence[Any] | None = None, **columns: Any
+    ) -> list[dict[str, Any]]:
+        """Rows of the task's input columns.
+
+        texts and pairs: the first column and the second, one value a row. columns: any of them by name; a single value
+        instead of a list stands for all rows (`rows(["Who?", "When?"], context="…")`).
+        """
         inputs = self.task.inputs
-        if len(inputs) == 1:
-            if pairs:
-                raise DataError("this model reads one text, and a second one was given", fix="leave out the pairs")
-        elif len(texts) != len(pairs):
-            what = f"{len(texts)} texts and {len(pairs)} second texts"
-            raise DataError(what, allowed="as many of these as of those", fix="regard predict MODEL TEXT --pair TEXT")
+        if isinstance(texts, str):
+            raise DataError("one text where a list of texts is meant", fix="put it into a list: [text]")
+        if pairs is not None and len(pairs) and len(inputs) < 2:  # a column of a table has no truth value
+            raise DataError("this model reads one text, and a second one was given", fix="leave out the pairs")
+        names = (each.name for each in inputs)
+        placed = {name: values for name, values in zip(names, (texts, pairs), strict=False) if values is not None}
+        rows = rows_of(inputs, {**placed, **columns})
         problems = Problems()
-        for number, text in enumerate([*texts, *pairs], start=1):
-            if not isinstance(text, str):
-                problems.add(f"{kind_of(text)} where text is meant", where=f"text {number}", fix="give it as a string")
-            elif not is_whole(text):
-                problems.add(HALF_PAIR, where=f"text {number}", fix="give the text as UTF-8")
+        for fault in self._faults(rows):
+            problems.append(replace(fault.problem, where=f"{fault.column} {fault.row + 1}"))
         problems.raise_if_any()
-        columns = (texts, pairs)[: len(inputs)]
-        return [dict(zip(inputs, both, strict=True)) for both in zip(*columns, strict=True)]
+        return rows
 
     def answered(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Each row of input columns with its answer's keys beside them."""
@@ -125,23 +149,24 @@ class Predictor:
 
     def evaluate(self, source: str, *, columns: Mapping[str, str | int] | None = None) -> Evaluation:
         """Metrics on labelled rows, each with a 95% bootstrap interval; a label that training did not know is an error."""
-        table = labelled(self.task, source, columns=columns, remembered=self._remembered)
-        rows = [row.values for row in table]
-        examples = self.task.encode(rows, self.tokenizer, max_length=self._max_length)
+        task = self.task
+        if not isinstance(task, Learnable):
+            raise only_predicts(task.name)
+        assert self.tokenizer is not None
+        table = labelled(task, source, columns=columns, remembered=self._remembered)
+        examples = task.encode([row.values for row in table], self.tokenizer, max_length=self._max_length)
         outputs = infer(self.model, Listed(examples), dtype=self._dtype)
-        return self.task.evaluate(outputs, examples)
+        return task.evaluate(outputs, examples)
 
     def line(self, result: Mapping[str, Any]) -> str:
-        """One answer on one line: the answer, its score, the text; tab-separated."""
-        answer = result.get("label", ",".join(result.get("labels", ())))
-        score = f"{result['score']:.4f}" if "score" in result else ""
-        texts = [str(result[name]).replace("\n", " ").replace("\t", " ") for name in self.task.inputs]
-        return "\t".join([str(answer), score, *texts])
+        """One answer on one line: the answer first, then what was asked; tab-separated."""
+        return "\t".join(re.sub(r"[\t\r\n]", " ", cell) for cell in self.task.told(result))
 
     def write(self, results: Iterable[Mapping[str, Any]], path: Path) -> int:
         """Answers into a .jsonl, .csv or .tsv file; returns how many. The file appears when it is whole.
 
-        A .csv or .tsv holds no `scores`. Tabs and line ends inside a cell of a .tsv become blanks: the format has no others.
+        What cells a .csv or .tsv holds is the task's business. Tabs and line ends inside a cell of a .tsv become blanks: the
+        format has no others.
         """
         if path.suffix not in OUTPUTS:
             ending = path.suffix or "a file without an ending"
@@ -149,54 +174,61 @@ class Predictor:
         count = 0
         with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
             for count, result in enumerate(results, start=1):
-                file.write(_written(result, path.suffix, header=count == 1))
+                if path.suffix == ".jsonl":
+                    file.write(json.dumps(result, ensure_ascii=False) + "\n")
+                else:
+                    cells = self.task.cells(result)
+                    line = LINES[path.suffix]
+                    file.write((line(list(cells)) if count == 1 else "") + line(list(cells.values())))
         return count
 
     def _answers(self, rows: Sequence[Mapping[str, Any]]) -> list[Prediction]:
-        examples = Listed(self.task.encode(rows, self.tokenizer, max_length=self._max_length))
-        return self.task.decode(infer(self.model, examples, dtype=self._dtype))
+        return self.task.answers(self.model, rows, self.tokenizer, max_length=self._max_length, dtype=self._dtype)
 
-    def _chunks(self, source: str, columns: Mapping[str, str | int] | None) -> Iterator[list[dict[str, str]]]:
-        inputs = self.task.inputs
+    def _faults(self, rows: Sequence[Mapping[str, Any]]) -> Iterable[Fault]:
+        return self.task.faults(rows, self.tokenizer, max_length=self._max_length)
+
+    def _chunks(self, source: str, columns: Mapping[str, str | int] | None) -> Iterator[list[dict[str, Any]]]:
         problems = Problems()
-        table = opened(source, inputs, columns=columns, remembered=self._remembered, problems=problems)
-        for name in inputs:
-            if (theirs := table.theirs(name)) not in table.columns:
-                fix = did_you_mean(theirs, table.columns) or f"map a column: --columns {name}=NAME"
-                problems.add(f"no column {theirs!r}", where=source, allowed=listed(table.columns), fix=fix)
+        table = opened(
+            source,
+            [each.name for each in self.task.inputs],
+            columns=columns,
+            remembered=self._remembered,
+            problems=problems,
+            lacking=lambda table: lacking(self.task.inputs, table),
+        )
+        inputs = columns_of(self.task.inputs, table, problems)
         problems.raise_if_any()
         rows, count = iter(table), 0
         while chunk := list(islice(rows, CHUNK)):
             count += len(chunk)
-            for row in chunk:
-                for name in inputs:
-                    value = row.values.get(name)
-                    if not isinstance(value, str):
-                        fix = "write it as text, or remove the row"
-                        problems.add(f"{kind_of(value)} where text is meant", where=row.where(table.theirs(name)), fix=fix)
-                    elif not is_whole(value):
-                        problems.add(HALF_PAIR, where=row.where(table.theirs(name)), fix="write the file again as UTF-8")
+            values = [{each.name: each.cell(row.values.get(each.name)) for each in inputs} for row in chunk]
+            wrong = [
+                Fault(number, each.name, problem)
+                for number, row in enumerate(values)
+                for each in inputs
+                for problem in each.faults(row[each.name])
+            ]
+            for fault in wrong or self._faults(values):
+                place = chunk[fault.row].where(table.theirs(fault.column))
+                problems.append(replace(fault.problem, where=place))
             problems.raise_if_any()
-            yield [{name: row.values[name] for name in inputs} for row in chunk]
+            yield values
         if not count:
             problems.add("there are no rows", where=source, fix="check that the file was written whole")
         problems.raise_if_any()
-
-
-def _written(result: Mapping[str, Any], ending: str, *, header: bool) -> str:
-    """One answer as a line of a file, below the names of the columns where these are asked for."""
-    if ending == ".jsonl":
-        return json.dumps(result, ensure_ascii=False) + "\n"
-    flat = {
-        name: "|".join(cell) if isinstance(cell, list) else str(cell) for name, cell in result.items() if name != "scores"
-    }
-    lines = [list(flat), list(flat.values())] if header else [list(flat.values())]
-    if ending == ".tsv":
-        return "".join("\t".join(re.sub(r"[\t\r\n]", " ", cell) for cell in line) + "\n" for line in lines)
-    return "".join(map(_csv_line, lines))
 
 
 def _csv_line(cells: list[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)  # quotes cells that hold a character of the line's end
     return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _tsv_line(cells: list[str]) -> str:
+    return "\t".join(re.sub(r"[\t\r\n]", " ", cell) for cell in cells) + "\n"
+
+
+LINES = {".csv": _csv_line, ".tsv": _tsv_line}
+"""How cells become a line of a table."""

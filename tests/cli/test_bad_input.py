@@ -345,7 +345,18 @@ RUNS = [
 USES = [
     Case("no text", PREDICT, ("no text was given", "fix: give a text, or --input FILE")),
     Case("a second text too many", f"{PREDICT} fine --pair fine", ("this model reads one text", "leave out the pairs")),
-    Case("a second text too few", f"{PREDICT} fine", ("1 texts and 0 second texts", "--pair TEXT"), model="pairs"),
+    Case("no second text", f"{PREDICT} fine", ("no pair was given", "fix: regard predict MODEL TEXT --pair"), model="pairs"),
+    Case(
+        "a second text too few",
+        f"{PREDICT} fine fine --pair fine",
+        ("unequal numbers of values: 2 of text, 1 of pair", "fix: give one for each row"),
+        model="pairs",
+    ),
+    Case(
+        "a column that the model does not read",
+        f"{PREDICT} fine --context fine",
+        ("this model reads no context", "allowed: text", "fix: leave out the context"),
+    ),
     Case("half a character", f"{PREDICT} fine \udce9", ("text 2: half a surrogate pair", "UTF-8")),
     Case("a text and a file", f"{PREDICT} fine --input x.csv", ("--input: texts and a file of texts", "one of the two")),
     Case("columns without a file", f"{PREDICT} fine --columns text=0", ("--columns: there is no file", "give --input FILE")),

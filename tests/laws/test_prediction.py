@@ -5,8 +5,10 @@ The arithmetic of every kind of stack is test_ragged's; here it is real weights,
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +22,9 @@ from regard import Predictor, predictor
 from regard.cli.app import run
 from regard.data.batch import Listed
 from regard.layers import kernels
+from regard.tasks.fill_mask import FillMask
 from regard.tasks.infer import infer
-from regard.tasks.task import Prediction
+from regard.tasks.task import OnePass, Prediction
 
 TEXTS = (
     "",
@@ -70,8 +73,10 @@ def model(request: pytest.FixtureRequest) -> Predictor:
 
 
 def asked(model: Predictor, picks: Sequence[int]) -> tuple[list[str], list[str] | None]:
-    """The texts, and for a model that reads pairs the second texts: those next to them."""
-    seconds = [TEXTS[pick - 1] for pick in picks] if len(model.task.inputs) == 2 else None
+    """The texts, and for a model that reads pairs the second texts: those next to them. Of somebody else's checkpoint, which
+    may read either, every other one has none."""
+    reads_pairs = len(model.task.inputs) == 2
+    seconds = [TEXTS[pick - 1] * (pick % 2 or not model.task.inputs[1].optional) for pick in picks] if reads_pairs else None
     return [TEXTS[pick] for pick in picks], seconds
 
 
@@ -143,6 +148,83 @@ def test_bfloat16_stays_near(trained: Path) -> None:
     for pick, row in enumerate(together):
         lone = infer(model.model, examples(model, [pick]), dtype=torch.bfloat16)[0]
         assert abs(row - lone).max() <= 0.05 * max(1.0, abs(lone).max())
+
+
+# The other tasks: heads over tokens and over the vocabulary, rows of several examples, windows over long texts
+
+SOME = (*(text[:200] for text in TEXTS), "William Shakespeare wrote the play in London. 他去图书馆拿书。 " * 8)
+"""The last is several windows of the models below."""
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "regression": [{"text": text, "pair": text[3:9]} for text in SOME],
+    "token-classification": [{"text": text} for text in SOME],
+    "question-answering": [{"question": text[5:25], "context": text} for text in SOME],
+    "fill-mask": [{"text": f"{text}[MASK]{text[::-1]}[MASK]"} for text in SOME],
+    "multiple-choice": [{"context": text, "choices": list(SOME[i : 2 * i + 2])} for i, text in enumerate(SOME[:-1])],
+}
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def other(request: pytest.FixtureRequest) -> Predictor:
+    return regard.load(request.getfixturevalue("untrained") / request.param, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def lone(other: Predictor) -> list[Prediction]:
+    """Each row's answer when nothing else is asked."""
+    return [next(iter(other.answered([row]))) for row in ROWS[other.task.name]]
+
+
+def alike(answer: Any, expected: Any) -> bool:
+    """Equal, with numbers as near as the logits are; a score is a mean or a product of several."""
+    if isinstance(expected, dict):
+        return answer.keys() == expected.keys() and all(alike(answer[name], value) for name, value in expected.items())
+    if isinstance(expected, list):
+        return len(answer) == len(expected) and all(map(alike, answer, expected))
+    return bool(answer == (pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected))
+
+
+def test_some_rows_are_several_examples(other: Predictor) -> None:
+    assert isinstance(other.task, OnePass | FillMask)
+    assert other.tokenizer is not None
+    rows = ROWS[other.task.name]
+    held = other.task.encode(rows, other.tokenizer, max_length=64)
+    counts = Counter(example["row"] for example in held) if "row" in held[0] else Counter()
+    assert max(counts.values(), default=0) >= 2 or other.task.name == "regression"
+
+
+@few
+@given(data=st.data())
+def test_company_changes_no_answer_of_any_task(other: Predictor, lone: list[Prediction], data: st.DataObject) -> None:
+    rows = ROWS[other.task.name]
+    picks = data.draw(st.lists(st.sampled_from(range(len(rows))), min_size=1, max_size=10))
+    for pick, answer in zip(picks, other.answered([rows[pick] for pick in picks]), strict=True):
+        assert alike(answer, lone[pick])
+
+
+@few
+@given(data=st.data(), tokens=st.integers(1, 2000))
+def test_neither_batches_nor_padding_change_an_output(other: Predictor, data: st.DataObject, tokens: int) -> None:
+    """Of a head over tokens every one, at its own place."""
+    assert isinstance(other.task, OnePass | FillMask)
+    assert other.tokenizer is not None
+    rows = ROWS[other.task.name]
+    picks = data.draw(st.lists(st.sampled_from(range(len(rows))), min_size=1, max_size=5))
+    held = other.task.encode([rows[pick] for pick in (*picks, -1)], other.tokenizer, max_length=64)
+    whole = [{name: example[name] for name in example if name != "places"} for example in held]
+    found = infer(other.model, Listed(whole), dtype=torch.float32, tokens=tokens)
+    width = max(len(example["input_ids"]) for example in held)
+    ids, types, real = (torch.zeros(len(held), width, dtype=torch.int64) for _ in range(3))
+    for i, example in enumerate(held):
+        length = len(example["input_ids"])
+        ids[i, :length], real[i, :length] = torch.tensor(example["input_ids"]), 1
+        types[i, :length] = torch.tensor(example.get("type_ids", [0] * length))
+    with torch.inference_mode():
+        padded = other.model(ids, attention_mask=real, type_ids=types).numpy()
+    asked_about = infer(other.model, Listed(held), dtype=torch.float32, tokens=tokens)
+    for i, example in enumerate(held):
+        close(found[i], padded[i] if padded.ndim == 2 else padded[i, : len(example["input_ids"])])
+        close(asked_about[i], found[i][example["places"]] if "places" in example else found[i])
 
 
 def read(path: Path) -> list[dict[str, str]]:

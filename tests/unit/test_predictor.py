@@ -84,11 +84,44 @@ def test_what_cannot_be_asked(plain: Predictor, texts: Any, pairs: Any, says: st
     assert caught.value.problems[0].fix == fix
 
 
-@pytest.mark.parametrize("pairs", [None, [], ["b"], ["b", "b", "b"]])
-def test_pairs_that_do_not_match(paired: Predictor, pairs: list[str] | None) -> None:
-    with pytest.raises(DataError, match=f"2 texts and {len(pairs or ())} second texts") as caught:
+@pytest.mark.parametrize("pairs", [["b"], ["b", "b", "b"]])
+def test_pairs_that_do_not_match(paired: Predictor, pairs: list[str]) -> None:
+    with pytest.raises(DataError, match=f"unequal numbers of values: 2 of text, {len(pairs)} of pair") as caught:
         paired.predict(["a", "a"], pairs)
     assert caught.value.problems[0].allowed == "as many of these as of those"
+
+
+@pytest.mark.parametrize("pairs", [None, [], np.array([])])
+def test_pairs_that_are_not_there(paired: Predictor, pairs: Any) -> None:
+    with pytest.raises(DataError, match="no pair was given") as caught:
+        paired.predict(["a", "a"], pairs)
+    assert caught.value.problems[0].fix == "regard predict MODEL TEXT --pair …"
+
+
+def test_columns_by_name(paired: Predictor) -> None:
+    """A list has a value a row; a single value is every row's."""
+    texts, pairs = ["a", "film"], ["fine film", "b"]
+    rows = [{"text": text, "pair": pair} for text, pair in zip(texts, pairs, strict=True)]
+    assert paired.rows(texts, pairs) == paired.rows(texts, pair=pairs) == paired.rows(text=texts, pair=pairs) == rows
+    assert paired.rows(texts, pair="b") == [{"text": text, "pair": "b"} for text in texts]
+    assert paired.rows(text="a", pair="b") == [{"text": "a", "pair": "b"}]
+    assert paired.predict(text="a", pair=pairs) == paired.predict(["a", "a"], pairs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"pear": "b"}, ["this model reads no pear", "allowed: text, pair", "leave out the pear", "no pair was given"]),
+        ({"pair": ["b", 3]}, ["pair 2: a number where text is meant"]),
+        ({"pair": 3}, ["pair: a number where a list is meant"]),
+        ({"pair": [["b"], "b"]}, ["pair 1: a list where text is meant"]),
+        ({"pair": ["b", "\ud800"], "text": ["a", None]}, ["2 problems", "text 2: nothing (null)", "pair 2: half a surr"]),
+    ],
+)
+def test_what_is_wrong_with_columns(paired: Predictor, columns: dict[str, Any], says: list[str]) -> None:
+    with pytest.raises(DataError) as caught:
+        paired.predict(**{"text": ["a", "a"], **columns})
+    assert not [told for told in says if told not in str(caught.value)], str(caught.value)
 
 
 def test_all_that_is_wrong_with_the_texts_is_told_at_once(plain: Predictor, paired: Predictor) -> None:

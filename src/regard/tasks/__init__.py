@@ -1,5 +1,29 @@
-"""Tasks (floor 4): columns, head, loss, answers and metrics, one file each."""
+"""Tasks (floor 4): what a row holds, how it is answered, and what is learned from it, one file each."""
 
-from regard.tasks import text_classification
+from regard.tasks import (
+    audio_classification,
+    automatic_speech_recognition,
+    fill_mask,
+    image_classification,
+    multiple_choice,
+    question_answering,
+    regression,
+    text_classification,
+    text_generation,
+    text_to_text,
+    token_classification,
+)
 
-__all__ = ["text_classification"]
+__all__ = [
+    "audio_classification",
+    "automatic_speech_recognition",
+    "fill_mask",
+    "image_classification",
+    "multiple_choice",
+    "question_answering",
+    "regression",
+    "text_classification",
+    "text_generation",
+    "text_to_text",
+    "token_classification",
+]

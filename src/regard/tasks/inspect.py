@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regard.checkpoints.folder import load
@@ -11,7 +11,7 @@ from regard.data.check import check as check_table
 from regard.data.measure import Measure
 from regard.data.read import Table, read
 from regard.errors import DataError, Problems
-from regard.tasks.task import TASKS, Task
+from regard.tasks.task import Learnable, learnable
 from regard.text.tokenizer import Tokenizer
 
 
@@ -29,7 +29,7 @@ def check(
     model: whose tokenizer measures the rows; None measures in characters. against: a second file that must not share rows
     with the first. options: the task's own settings. Raises InputError for what cannot be looked over at all.
     """
-    wanted = TASKS[task].columns(options or {})
+    wanted = learnable(task).columns(options or {})
     tokenizer = load(model).tokenizer if model else None
     problems = Problems()
     other = check_table(read(against, columns=columns, problems=problems), wanted) if against else None
@@ -55,7 +55,7 @@ def both(
 
     Raises one DataError with the problems of both files.
     """
-    wanted = TASKS[task].columns(options)
+    wanted = learnable(task).columns(options)
     problems = Problems()
     table = _open(train, columns, problems)
     report = check_table(table, wanted) if table else None
@@ -82,29 +82,35 @@ def opened(
     columns: Mapping[str, str | int] | None,
     remembered: Mapping[str, str | int],
     problems: Problems,
+    lacking: Callable[[Table], Sequence[object]],
 ) -> Table:
-    """A file for a trained model. columns: what the user maps now; without it, as the training file was mapped
-    (`remembered`) where this file has such columns, else as it is where that gives all of `names`, our columns."""
+    """A file for a trained model. names: those of our columns that it may have. columns: what the user maps now; without it,
+    as the training file was mapped (`remembered`) where this file has such columns, else as it is where that gives all that
+    is needed. lacking: what a file lacks of that."""
     ours = {name: theirs for name, theirs in (columns or remembered).items() if name in names}
     for mapped in [] if columns else [ours, {}]:
         try:
             table = read(source, columns=mapped)
         except DataError:  # numbers for a file that has names, or what the reading below reports
             continue
-        if all(table.theirs(name) in table.columns for name in names):
+        if not lacking(table):
             ours = mapped
             break
     return read(source, columns=ours, problems=problems)
 
 
 def labelled(
-    task: Task, source: str, *, columns: Mapping[str, str | int] | None, remembered: Mapping[str, str | int]
+    task: Learnable, source: str, *, columns: Mapping[str, str | int] | None, remembered: Mapping[str, str | int]
 ) -> Table:
     """The rows of a file with the targets of a trained task, found in order; see :func:`opened`."""
     settings = task.settings()
     wanted = task.columns(settings["options"])
     names = [*wanted.inputs, *([wanted.target] if wanted.target else [])]
-    table = opened(source, names, columns=columns, remembered=remembered, problems=Problems())
+
+    def lacking(table: Table) -> list[str]:
+        return [name for name in names if table.theirs(name) not in table.columns]
+
+    table = opened(source, names, columns=columns, remembered=remembered, problems=Problems(), lacking=lacking)
     known: Sequence[str] | None = settings.get("labels")
     # one class alone is nothing to train on, but may well be evaluated on
     check_table(table, wanted, labels=known).problems.raise_if_any()

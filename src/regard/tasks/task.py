@@ -1,26 +1,35 @@
-"""What a task is: which columns it reads, what is learned from a row, how an answer reads, how good the answers are."""
+"""What a task is: what a row holds, how a model answers it, how an answer reads; and what training needs beside."""
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
-import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from regard.config import Settings
-from regard.data.batch import Batch
+from regard.data.batch import Batch, Listed
 from regard.data.check import Columns, Report
+from regard.errors import ConfigError, Problem, listed
 from regard.models.config import HeadConfig
+from regard.models.model import Model
 from regard.registry import Registry
+from regard.tasks.infer import Outputs, infer
+from regard.tasks.inputs import Input
 from regard.text.tokenizer import Tokenizer
 
 Row = Mapping[str, Any]
+"""Column -> value, under the names of the task's inputs."""
+
 Example = dict[str, Any]
-"""What the training loop stores of a row: `input_ids` (list of int), `type_ids` for pairs, and the task's target columns."""
+"""A row as a model reads it: `input_ids` (list of int), `type_ids` for pairs, `places` for a head over tokens (see
+:func:`~regard.tasks.infer.forward`), `row` where one row may become several examples, and what the task itself wants back.
+Every other value is a number or a list of numbers too, and all examples have the same columns."""
 
 Prediction = dict[str, Any]
 """A JSON-ready answer."""
@@ -58,13 +67,103 @@ class Learned(Settings, extra="allow"):
     """Longest example in tokens; None means what the model allows."""
 
 
-class Task(ABC):
-    """One task, with what it has learned of its data (its labels). Subclasses are frozen values; all state is in `settings`.
+class Fault(NamedTuple):
+    """What a task cannot answer: the row, counted from 0, its column, and a problem that needs no place of its own."""
 
-    A task is made by `from_data` at the start of a run and by `from_settings` from a model folder's `task.json`.
+    row: int
+    column: str
+    problem: Problem
+
+
+class Task(ABC):
+    """What a model is asked, with what it knows of its answers (its labels). Subclasses are frozen values; all state is in
+    `settings`.
+
+    A task that only predicts implements what is here. :class:`OnePass` does the loop where one pass through the model gives
+    the answer; :class:`Learnable` says what training needs beside.
     """
 
     name: ClassVar[str]
+    over: ClassVar[tuple[str, ...]]
+    """What the model's head may answer for, see :class:`~regard.models.config.HeadConfig`."""
+    needs_tokenizer: ClassVar[bool] = True
+    """False where neither question nor answer is text."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """The inverse of `settings`, which a model folder's `task.json` holds; wrong ones raise ConfigError."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """JSON-ready, for `task.json`; without the name."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[Input, ...]:
+        """The columns that a row holds, in order; a prediction needs these alone."""
+
+    @property
+    def n_outputs(self) -> int | None:
+        """How many outputs the head must have; None means any number."""
+        return None
+
+    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterable[Fault]:
+        """What cannot be answered, told before any work; that every value is of its column's kind is known already."""
+        return ()
+
+    @abstractmethod
+    def answers(
+        self,
+        model: Model,
+        rows: Sequence[Row],
+        tokenizer: Tokenizer | None,
+        *,
+        max_length: int | None,
+        dtype: torch.dtype,
+    ) -> list[Prediction]:
+        """One answer a row, in order. tokenizer: None only where `needs_tokenizer` is false; max_length: of what the model
+        reads, in tokens; dtype: of the activations."""
+
+    @abstractmethod
+    def told(self, result: Mapping[str, Any]) -> list[str]:
+        """What a terminal shows of a result, which is a row with its answer: the cells of one line, the answer first."""
+
+    def cells(self, result: Mapping[str, Any]) -> dict[str, str]:
+        """What a table holds of a result: a list of texts joined by `|`, anything deeper as JSON."""
+        return {name: _cell(value) for name, value in result.items()}
+
+
+class OnePass(Task):
+    """A task whose answers are read off what the model's head gives in one pass, whatever rows share a batch."""
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
+        """Rows to examples, one or several a row, in order; rows without the target column become examples without
+        targets."""
+
+    @abstractmethod
+    def decode(self, outputs: Outputs, examples: Sequence[Example], rows: Sequence[Row]) -> list[Prediction]:
+        """What the head gave for each example -> one answer a row."""
+
+    def answers(
+        self,
+        model: Model,
+        rows: Sequence[Row],
+        tokenizer: Tokenizer | None,
+        *,
+        max_length: int | None,
+        dtype: torch.dtype,
+    ) -> list[Prediction]:
+        """Encode, run in batches without padding, decode."""
+        assert tokenizer is not None
+        examples = self.encode(rows, tokenizer, max_length=max_length)
+        return self.decode(infer(model, Listed(examples), dtype=dtype), examples, rows)
+
+
+class Learnable(Task):
+    """A task that can also be trained and measured. `from_data` makes it at the start of a run."""
+
     defaults: ClassVar[Defaults]
 
     @classmethod
@@ -82,43 +181,56 @@ class Task(ABC):
     def from_data(cls, options: Mapping[str, Any], report: Report) -> Self:
         """The task as the training data define it; `report` is that of :func:`regard.data.check.check`."""
 
-    @classmethod
-    @abstractmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """The inverse of `settings`; wrong ones raise ConfigError."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """JSON-ready, for `task.json`; without the name."""
-
     @abstractmethod
     def head(self, found: HeadConfig | None) -> HeadConfig:
         """The head to train; `found` is the checkpoint's own, whose shape and dense layer are kept where they fit."""
 
-    @property
-    @abstractmethod
-    def inputs(self) -> tuple[str, ...]:
-        """The input columns, in order; a prediction needs these alone."""
-
     @abstractmethod
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
-        """Rows to examples; rows without the target column become examples without targets."""
+        """As :meth:`OnePass.encode`."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch, *, smoothing: float) -> tuple[Tensor, int]:
         """(sum over the examples, their count); outputs is what the model's head gave for the batch."""
 
-    def calibrated(self, outputs: np.ndarray, examples: Sequence[Mapping[str, Any]]) -> Self:
+    def calibrated(self, outputs: Outputs, examples: Sequence[Mapping[str, Any]]) -> Self:
         """The task with its scores fitted to held-out rows; the same where scores need no fitting."""
         return self
 
     @abstractmethod
-    def decode(self, outputs: np.ndarray) -> list[Prediction]:
-        """Head outputs (rows, n_outputs) -> answers."""
-
-    @abstractmethod
-    def evaluate(self, outputs: np.ndarray, examples: Sequence[Mapping[str, Any]]) -> Evaluation:
+    def evaluate(self, outputs: Outputs, examples: Sequence[Mapping[str, Any]]) -> Evaluation:
         """Head outputs against the targets in `examples`."""
 
 
 TASKS: Registry[type[Task]] = Registry("task")
+
+
+def learnable(name: str) -> type[Learnable]:
+    """The task of this name; ConfigError if there is none, or if it can only predict."""
+    kind = TASKS[name]
+    if not issubclass(kind, Learnable):
+        raise only_predicts(name)
+    return kind
+
+
+def only_predicts(name: str) -> ConfigError:
+    """The error where a task was to be trained or measured."""
+    known = listed(other for other, kind in TASKS.items() if issubclass(kind, Learnable))
+    what = f"{name} can predict, it cannot be trained or evaluated yet"
+    return ConfigError(what, where="task", allowed=known, fix="regard predict MODEL …")
+
+
+def by_row(examples: Sequence[Mapping[str, Any]], n_rows: int) -> list[list[int]]:
+    """Which examples each row became, by their column `row`."""
+    numbers: list[list[int]] = [[] for _ in range(n_rows)]
+    for number, example in enumerate(examples):
+        numbers[example["row"]].append(number)
+    return numbers
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "|".join(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -19,8 +19,11 @@ from regard.data.targets import split_labels
 from regard.errors import DataError
 from regard.metrics import fit_temperature, multi_label, single_label
 from regard.models.config import HeadConfig
+from regard.tasks.infer import Outputs
+from regard.tasks.inputs import Input
 from regard.tasks.losses import balanced_weights, binary_cross_entropy, cross_entropy
-from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Prediction, Row, Task
+from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Learnable, OnePass, Prediction, Row
+from regard.tasks.texts import MAYBE_PAIR, PAIR, TEXT, encode_texts, given_texts
 from regard.text.tokenizer import Tokenizer
 
 
@@ -59,10 +62,11 @@ class Saved(Settings, extra="ignore"):
 
 @TASKS.register("text-classification")
 @dataclass(frozen=True)
-class TextClassification(Task):
+class TextClassification(OnePass, Learnable):
     """Columns `text` (and `pair`) and `label`. labels: in the order of the head's outputs; counts: their training rows."""
 
     name: ClassVar[str] = "text-classification"
+    over: ClassVar[tuple[str, ...]] = ("sequence",)
     defaults: ClassVar[Defaults] = Defaults(epochs=(20, 3), lr=(1e-3, 5e-5), tokens=(2048, 1024))
 
     labels: tuple[str, ...]
@@ -70,6 +74,8 @@ class TextClassification(Task):
     options: Options
     temperature: float = 1.0
     """Divides the logits, so that scores are calibrated (Guo et al. 2017, §4.2)."""
+    imported: bool = False
+    """Whether the labels are all that is known: such a model may have learned texts or pairs of texts, and answers both."""
 
     @classmethod
     def columns(cls, options: Mapping[str, Any]) -> Columns:
@@ -99,31 +105,42 @@ class TextClassification(Task):
         """From `task.json`."""
         saved = parse(Saved, settings, where="task.json")
         counts = saved.counts or (0,) * len(saved.labels)
-        return cls(saved.labels, counts, saved.options or Options(multi_label=saved.multi_label), saved.temperature)
+        options = saved.options or Options(multi_label=saved.multi_label)
+        return cls(saved.labels, counts, options, saved.temperature, imported=saved.options is None)
 
     def settings(self) -> dict[str, Any]:
         """For `task.json`; an export to other formats reads `labels` and `multi_label`."""
-        return {**asdict(self), "multi_label": self.options.multi_label, "options": self.options.model_dump()}
+        return {
+            "labels": list(self.labels),
+            "counts": list(self.counts),
+            "multi_label": self.options.multi_label,
+            "options": None if self.imported else self.options.model_dump(),
+            "temperature": self.temperature,
+        }
 
     def head(self, found: HeadConfig | None) -> HeadConfig:
-        """One output a label, over the checkpoint's own pooling."""
-        head = found or HeadConfig(n_outputs=0, pool="mean", dense=False)
+        """One output a label, over the checkpoint's own pooling; of a head over tokens nothing can be kept."""
+        head = HeadConfig(n_outputs=0, pool="mean", dense=False)
+        if found is not None and found.over in self.over:
+            head = found
         pool = self.options.pool or head.pool
         return head.model_copy(update={"n_outputs": len(self.labels), "pool": pool})
 
     @property
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self) -> tuple[Input, ...]:
         """`text`, and `pair` if the task reads pairs."""
-        return ("text", "pair") if self.options.pair else ("text",)
+        if self.imported:
+            return (TEXT, MAYBE_PAIR)
+        return (TEXT, PAIR) if self.options.pair else (TEXT,)
+
+    @property
+    def n_outputs(self) -> int:
+        """One a label."""
+        return len(self.labels)
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
-        """`input_ids`, `type_ids` for pairs, `label` (an index) or `labels` (a list of indices)."""
-        pairs = [row["pair"] for row in rows] if self.options.pair else None
-        ids, types, cut = tokenizer.ids([row["text"] for row in rows], pairs, max_length=max_length)
-        examples: list[Example] = [{"input_ids": row_ids, "truncated": int(t)} for row_ids, t in zip(ids, cut, strict=True)]
-        if types is not None:
-            for example, row_types in zip(examples, types, strict=True):
-                example["type_ids"] = row_types
+        """`input_ids`, `truncated`, `type_ids` for pairs, `label` (an index) or `labels` (a list of indices)."""
+        examples = encode_texts(rows, tokenizer, inputs=self.inputs, max_length=max_length)
         index = {label: i for i, label in enumerate(self.labels)}
         for example, row in zip(examples, rows, strict=True):
             if "label" in row:
@@ -155,18 +172,18 @@ class TextClassification(Task):
         labels = torch.as_tensor(batch.targets["label"], device=outputs.device).long()
         return cross_entropy(outputs, labels, weights=weights, smoothing=smoothing), len(outputs)
 
-    def calibrated(self, outputs: np.ndarray, examples: Sequence[Mapping[str, Any]]) -> Self:
+    def calibrated(self, outputs: Outputs, examples: Sequence[Mapping[str, Any]]) -> Self:
         """With the temperature that suits these held-out rows; several labels a row stay as they are."""
         if self.options.multi_label:
             return self
-        return replace(self, temperature=fit_temperature(outputs, [example["label"] for example in examples]))
+        return replace(self, temperature=fit_temperature(np.asarray(outputs), [example["label"] for example in examples]))
 
-    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+    def probabilities(self, outputs: Outputs) -> np.ndarray:
         """Logits (rows, labels) -> calibrated probabilities of the same shape."""
-        logits = torch.from_numpy(outputs).double() / self.temperature
+        logits = torch.from_numpy(np.asarray(outputs)).double() / self.temperature
         return (logits.sigmoid() if self.options.multi_label else logits.softmax(-1)).numpy()
 
-    def decode(self, outputs: np.ndarray) -> list[Prediction]:
+    def decode(self, outputs: Outputs, examples: Sequence[Example], rows: Sequence[Row]) -> list[Prediction]:
         """{label, score, scores}, or {labels, scores} where a row may have several labels."""
         answers = []
         for row in self.probabilities(outputs):
@@ -179,7 +196,16 @@ class TextClassification(Task):
                 answers.append(Prediction(label=best, score=scores[best], scores=scores))
         return answers
 
-    def evaluate(self, outputs: np.ndarray, examples: Sequence[Mapping[str, Any]]) -> Evaluation:
+    def told(self, result: Mapping[str, Any]) -> list[str]:
+        """The label or labels, the label's score, the texts."""
+        label = str(result.get("label", ",".join(result.get("labels", ()))))
+        return [label, f"{result['score']:.4f}" if "score" in result else "", *given_texts(result, self.inputs)]
+
+    def cells(self, result: Mapping[str, Any]) -> dict[str, str]:
+        """All but the scores of the other labels."""
+        return super().cells({name: value for name, value in result.items() if name != "scores"})
+
+    def evaluate(self, outputs: Outputs, examples: Sequence[Mapping[str, Any]]) -> Evaluation:
         """Accuracy, macro-F1, calibration error, log-loss, each with its interval; per-class table; confusion matrix."""
         probabilities = self.probabilities(outputs)
         if self.options.multi_label:

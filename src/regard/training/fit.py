@@ -13,7 +13,7 @@ from regard.data.batch import Batch
 from regard.errors import WorkError
 from regard.models.model import Model
 from regard.tasks.infer import forward
-from regard.tasks.task import Task
+from regard.tasks.task import Learnable
 from regard.training.optimizers import AdamW
 
 
@@ -38,7 +38,7 @@ class Step:
 
 def fit(
     model: Model,
-    task: Task,
+    task: Learnable,
     batches: Iterable[Sequence[Batch]],
     optimizer: AdamW,
     *,

@@ -16,9 +16,12 @@ import numpy as np
 import torch
 
 from regard.checkpoints.files import read_json, replacing, write_json
-from regard.checkpoints.folder import Origin, load
+from regard.checkpoints.folder import load, locate
+from regard.checkpoints.loaded import Loaded, Origin
+from regard.checkpoints.manifest import digests
 from regard.checkpoints.presets import PRESETS, preset
-from regard.config import RunConfig, dump_toml
+from regard.checkpoints.start import start_for
+from regard.config import RunConfig, dump_toml, parse
 from regard.data.batch import Examples
 from regard.data.read import Table
 from regard.data.store import Store, fingerprint
@@ -27,7 +30,7 @@ from regard.models.build import build
 from regard.models.config import ModelConfig
 from regard.models.model import Model
 from regard.tasks.inspect import both
-from regard.tasks.task import TASKS, Example, Task
+from regard.tasks.task import Example, Learnable, learnable
 from regard.text.tokenizer import Tokenizer
 from regard.text.train import train_tokenizer
 from regard.training.precision import device
@@ -43,7 +46,7 @@ START = Path("checkpoints", "start.json")
 class Prepared:
     """A run, ready to train. notes: for the person."""
 
-    task: Task
+    task: Learnable
     model: Model
     tokenizer: Tokenizer
     origin: Origin | None
@@ -84,22 +87,22 @@ def prepare(config: RunConfig, out: Path) -> Prepared:
         config.data.train, config.data.eval, config.task, columns=config.data.columns, options=config.options
     )
     n_held_out = 0 if other else _held_out(report.rows, config)
-    task = TASKS[config.task].from_data(config.options, report)
+    task = learnable(config.task).from_data(config.options, report)
     torch.manual_seed(config.seed)
     model, tokenizer, origin = _start(config, out, task, table)
     max_length = _max_length(config, model.config, tokenizer, task)
     settings = {"task": task.settings(), "tokenizer": tokenizer.digest, "max_length": max_length, "v": 1}
-    digests = [fingerprint(rows.paths, **settings, columns=rows.mapped) for rows in (table, other) if rows is not None]
-    _begin(out, config, tokenizer, data="".join(digests))
+    prints = [fingerprint(rows.paths, **settings, columns=rows.mapped) for rows in (table, other) if rows is not None]
+    _begin(out, config, tokenizer, data="".join(prints), origin=origin)
 
     def encoded(rows: Table, digest: str) -> Store:
         path = out / "encoded" / f"{digest}.arrow"
         return Store.cached(path, lambda: _encode(rows, task, tokenizer, max_length=max_length))
 
-    train = encoded(table, digests[0])
+    train = encoded(table, prints[0])
     notes = [str(warning) for warning in report.warnings]
     if other is not None and other_report is not None:
-        parts: tuple[Examples, Examples] = train, encoded(other, digests[1])
+        parts: tuple[Examples, Examples] = train, encoded(other, prints[1])
         evaluated_on = str(config.data.eval)
         notes += [str(warning) for warning in other_report.warnings]
     else:
@@ -123,7 +126,7 @@ def _held_out(rows: int, config: RunConfig) -> int:
     return n
 
 
-def _start(config: RunConfig, out: Path, task: Task, table: Table) -> tuple[Model, Tokenizer, Origin | None]:
+def _start(config: RunConfig, out: Path, task: Learnable, table: Table) -> tuple[Model, Tokenizer, Origin | None]:
     """The model with its first weights: a checkpoint's, or fresh ones with a vocabulary learned from the training rows."""
     tensors: dict[str, torch.Tensor] = {}
     origin = None
@@ -139,14 +142,15 @@ def _start(config: RunConfig, out: Path, task: Task, table: Table) -> tuple[Mode
                 allowed=f"with a preset: {listed(PRESETS)}",
                 fix="leave it out, or train from scratch",
             )
-        loaded = load(config.model)
+        loaded = load(config.model, revision=_revision(out))
         if loaded.tokenizer is None:
             raise ConfigError(
                 "the checkpoint has no tokenizer", where=config.model, fix="add its tokenizer.json or vocab.txt"
             )
-        tokenizer, model_config, origin = loaded.tokenizer, loaded.config, loaded.origin
-        head = task.head(loaded.head)
-        tensors = dict(loaded.tensors)
+        tokenizer, model_config = loaded.tokenizer, loaded.config
+        origin = _origin(loaded, out)
+        found, given = start_for(loaded, task.name)
+        head, tensors = task.head(found), dict(given)
         same_outputs = head == loaded.head and (loaded.task or {}).get("labels") == task.settings().get("labels")
         if not same_outputs:  # the checkpoint's outputs mean something else: draw fresh ones
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.out.")}
@@ -158,6 +162,28 @@ def _start(config: RunConfig, out: Path, task: Task, table: Table) -> tuple[Mode
     return model.to(device()), tokenizer, origin
 
 
+def _origin(loaded: Loaded, out: Path) -> Origin | None:
+    """Where the weights come from, to the commit and the bits."""
+    if loaded.origin is None:
+        return None
+    if (out / START).exists():  # a resumed run began with what it noted then
+        noted = read_json(out / START).get("model")
+        return (
+            loaded.origin
+            if noted is None
+            else parse(Origin, {**loaded.origin.model_dump(), **noted}, where=str(out / START))
+        )
+    folder, revision = locate(loaded.source, loaded.revision)
+    known = {"source": loaded.source, "revision": revision, "digests": digests(folder)}
+    return loaded.origin.model_copy(update=known)
+
+
+def _revision(out: Path) -> str | None:
+    """The commit that a resumed run began with, so that a hub model that moved on does not change it."""
+    noted = read_json(out / START).get("model") if (out / START).exists() else None
+    return None if not isinstance(noted, dict) else noted.get("revision")
+
+
 def _architecture(config: RunConfig, tokenizer: Tokenizer) -> ModelConfig:
     """The preset with the run's changes."""
     learned: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id or 0}
@@ -166,13 +192,13 @@ def _architecture(config: RunConfig, tokenizer: Tokenizer) -> ModelConfig:
     return preset(config.model, **learned, **config.architecture)
 
 
-def _learn_tokenizer(config: RunConfig, task: Task, table: Table) -> Tokenizer:
-    texts = (str(row.values[name]) for row in table for name in task.inputs)
+def _learn_tokenizer(config: RunConfig, task: Learnable, table: Table) -> Tokenizer:
+    texts = (str(row.values[each.name]) for row in table for each in task.inputs)
     chosen = config.tokenizer
     return train_tokenizer(texts, kind=chosen.kind, vocab_size=chosen.vocab_size, lower_case=chosen.lower_case)
 
 
-def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, task: Task) -> int:
+def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, task: Learnable) -> int:
     most = min(model.max_positions, tokenizer.max_length or model.max_positions)
     asked = config.batch.max_length
     if asked is not None and asked > model.max_positions:
@@ -183,13 +209,13 @@ def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, tas
         )
     chosen = asked or most
     try:
-        task.encode([dict.fromkeys(task.inputs, "a")], tokenizer, max_length=chosen)
+        task.encode([{each.name: "a" for each in task.inputs}], tokenizer, max_length=chosen)
     except ConfigError as error:  # no room for text between the special tokens
         raise error.at("batch.max_length") from None
     return chosen
 
 
-def _begin(out: Path, config: RunConfig, tokenizer: Tokenizer, *, data: str) -> None:
+def _begin(out: Path, config: RunConfig, tokenizer: Tokenizer, *, data: str, origin: Origin | None) -> None:
     """Write what a resumed run reads again, or compare the data with those that the run began with."""
     start = out / START
     if start.exists():
@@ -202,10 +228,11 @@ def _begin(out: Path, config: RunConfig, tokenizer: Tokenizer, *, data: str) -> 
         path.write_text(dump_toml(config), encoding="utf-8")
     tokenizer.save(out)
     # last: where it is, the rest is there too
-    write_json(start, {"data": data})
+    model = None if origin is None else origin.model_dump(include={"source", "revision", "digests"})
+    write_json(start, {"data": data, "model": model})
 
 
-def _encode(table: Table, task: Task, tokenizer: Tokenizer, *, max_length: int) -> Iterator[Sequence[Example]]:
+def _encode(table: Table, task: Learnable, tokenizer: Tokenizer, *, max_length: int) -> Iterator[Sequence[Example]]:
     """The table's rows as examples, chunk by chunk."""
     rows = iter(table)
     while chunk := [row.values for row in islice(rows, CHUNK)]:

@@ -22,7 +22,7 @@ from regard.data.batch import Batch, Batches, take
 from regard.errors import ConfigError, Problems, did_you_mean, listed
 from regard.models.model import Model
 from regard.tasks.infer import infer
-from regard.tasks.task import TASKS, Task
+from regard.tasks.task import Learnable, learnable
 from regard.training.card import model_card
 from regard.training.fit import fit
 from regard.training.optimizers import optimizer_for
@@ -111,7 +111,7 @@ def resolved(config: RunConfig) -> RunConfig:
     with problems.collected("training.schedule"):
         SCHEDULES[config.training.schedule]
     with problems.collected("task"):
-        metrics = TASKS[config.task].metrics(config.options)
+        metrics = learnable(config.task).metrics(config.options)
         if (metric := config.training.metric) not in (None, *metrics):
             fix = did_you_mean(str(metric), metrics)
             problems.add(f"unknown metric {metric!r}", where="training.metric", allowed=listed(metrics), fix=fix)
@@ -176,7 +176,7 @@ class Run:
 
     def __init__(self, config: RunConfig, out: Path, prepared: Prepared) -> None:
         self.config, self.out, self.prepared = config, out, prepared
-        self.task: Task = prepared.task
+        self.task: Learnable = prepared.task
         self.model: Model = prepared.model
         settings, defaults = config.training, prepared.task.defaults
         kind = int(prepared.pretrained)

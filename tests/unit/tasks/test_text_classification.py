@@ -17,6 +17,7 @@ from regard.data.check import Report, check
 from regard.data.read import read
 from regard.errors import ConfigError, DataError
 from regard.models.config import HeadConfig
+from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS
 from regard.tasks.text_classification import Options, TextClassification
 from regard.text import Tokenizer, train_tokenizer
@@ -74,8 +75,8 @@ def test_which_columns_are_read() -> None:
     assert (plain.inputs, plain.target, plain.target_kind) == (("text",), "label", "label")
     several = TextClassification.columns({"pair": True, "multi_label": True, "separator": ";"})
     assert (several.inputs, several.target_kind, several.separator) == (("text", "pair"), "labels", ";")
-    assert task().inputs == ("text",)
-    assert task(pair=True).inputs == ("text", "pair")
+    assert task().inputs == (Input("text"),)
+    assert task(pair=True).inputs == (Input("text"), Input("pair"))
 
 
 def test_metrics_that_can_choose_the_best() -> None:
@@ -144,7 +145,23 @@ def test_settings_come_back_from_json(
 
 def test_an_imported_checkpoint_tells_its_labels_alone() -> None:
     found = TextClassification.from_settings({"task": "text-classification", "labels": ["a", "b"], "multi_label": True})
-    assert found == TextClassification(("a", "b"), (0, 0), Options(multi_label=True))
+    assert found == TextClassification(("a", "b"), (0, 0), Options(multi_label=True), imported=True)
+    assert TextClassification.from_settings(json.loads(json.dumps(found.settings()))) == found
+
+
+def test_an_imported_checkpoint_answers_texts_and_pairs(tokenizer: Tokenizer) -> None:
+    """What it was trained with is not said: each row is encoded for what it holds."""
+    found = TextClassification.from_settings({"labels": ["a", "b"]})
+    assert found.inputs == (Input("text"), Input("pair", optional=True))
+    texts, pairs = ["a fine film", "a film", "a"], ["", "a fine film", "film"]
+    rows = [{"text": text, "pair": pair} for text, pair in zip(texts, pairs, strict=True)]
+    examples = found.encode(rows, tokenizer, max_length=None)
+    both, types, _ = tokenizer.ids(texts[1:], pairs[1:])
+    assert types is not None
+    (alone,) = tokenizer.ids(texts[:1])[0]
+    assert [example["input_ids"] for example in examples] == [alone, *both]
+    assert [example["type_ids"] for example in examples] == [[0] * len(alone), *types]
+    assert not any("type_ids" in example for example in found.encode([{"text": "a"}], tokenizer, max_length=None))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +187,8 @@ def test_the_head_keeps_what_the_checkpoint_has() -> None:
     found = HeadConfig(n_outputs=7, pool="first", dense=True)
     assert task().head(found) == found.model_copy(update={"n_outputs": 3})
     assert task(pool="last").head(found).pool == "last"
+    for over in ("tokens", "vocabulary", "pair"):
+        assert task().head(HeadConfig(over=over, n_outputs=7)) == task().head(None)
 
 
 # Rows to examples
@@ -283,9 +302,12 @@ def test_the_loss_has_a_gradient_and_asks_for_nothing_writable() -> None:
 
 # Answers
 
+UNUSED: tuple[list[Any], list[Any]] = ([], [])
+"""Examples and rows: a label is read from the outputs alone."""
+
 
 def test_decode() -> None:
-    answers = task().decode(LOGITS.numpy())
+    answers = task().decode(LOGITS.numpy(), *UNUSED)
     assert [answer["label"] for answer in answers] == ["bad", "good", "so-so"]
     for answer, row in zip(answers, LOGITS.double().softmax(-1), strict=True):
         assert list(answer) == ["label", "score", "scores"]
@@ -296,13 +318,13 @@ def test_decode() -> None:
 
 
 def test_of_equal_scores_the_first_label_wins() -> None:
-    assert task().decode(np.zeros((1, 3), np.float32))[0]["label"] == "bad"
+    assert task().decode(np.zeros((1, 3), np.float32), *UNUSED)[0]["label"] == "bad"
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, ["bad", "good"]), (0.6, ["bad"]), (0.9, [])])
 def test_decode_several_labels(threshold: float, expected: list[str]) -> None:
     """From the threshold on a label is chosen: sigmoid(0) is 0.5."""
-    (answer,) = task(multi_label=True, threshold=threshold).decode(np.array([[2.0, 0.0, -1.0]], np.float32))
+    (answer,) = task(multi_label=True, threshold=threshold).decode(np.array([[2.0, 0.0, -1.0]], np.float32), *UNUSED)
     assert (list(answer), answer["labels"]) == (["labels", "scores"], expected)
     assert list(answer["scores"].values()) == pytest.approx((1 / (1 + np.exp([-2.0, 0.0, 1.0]))).tolist())
 
@@ -315,7 +337,7 @@ def test_calibration_changes_scores_and_no_answer() -> None:
     sure = task().calibrated(logits * 4, examples)
     assert sure.temperature == pytest.approx(4, rel=0.35)
     assert sure.settings()["temperature"] == sure.temperature
-    before, after = task().decode(logits * 4), sure.decode(logits * 4)
+    before, after = task().decode(logits * 4, *UNUSED), sure.decode(logits * 4, *UNUSED)
     assert [answer["label"] for answer in before] == [answer["label"] for answer in after]
     assert np.mean([answer["score"] for answer in after]) < np.mean([answer["score"] for answer in before])
     old, new = (made.evaluate(logits * 4, examples).metrics for made in (task(), sure))

@@ -1,0 +1,74 @@
+"""audio-classification: what a recording is, of labels learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+
+from regard.config import parse
+from regard.models.model import Model
+from regard.tasks.image_classification import Saved, best
+from regard.tasks.inputs import Input
+from regard.tasks.sound import hear, missing
+from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.text.tokenizer import Tokenizer
+
+
+@TASKS.register("audio-classification")
+@dataclass(frozen=True)
+class AudioClassification(Task):
+    """Column `audio`, the path of a recording; the labels are those that the model learned."""
+
+    name: ClassVar[str] = "audio-classification"
+    over: ClassVar[tuple[str, ...]] = ("sequence",)
+    needs_tokenizer: ClassVar[bool] = False
+
+    labels: tuple[str, ...]
+    features: Mapping[str, Any]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """From `task.json`."""
+        saved = parse(Saved, settings, where="task.json")
+        return cls(saved.labels, saved.features)
+
+    def settings(self) -> dict[str, Any]:
+        """Labels, and what is fed to the model."""
+        return {"labels": list(self.labels), "features": dict(self.features)}
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`audio`."""
+        return (Input("audio"),)
+
+    @property
+    def n_outputs(self) -> int:
+        """One a label."""
+        return len(self.labels)
+
+    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
+        """Recordings that are not there."""
+        return missing(rows)
+
+    @torch.inference_mode()
+    def answers(
+        self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
+    ) -> list[Prediction]:
+        """{label, score, scores}; of a long recording the mean over its pieces, each for its length."""
+        on = next(model.parameters()).device
+        results = []
+        for row in rows:
+            sums, whole = torch.zeros(len(self.labels)), 0
+            for values, mask, lengths in hear(row["audio"], self.features):
+                outputs = model(values.to(on), attention_mask=None if mask is None else mask.to(on), dtype=dtype)
+                sums += (outputs.softmax(-1).cpu() * torch.tensor(lengths)[:, None]).sum(0)
+                whole += sum(lengths)
+            results.append(best(self.labels, (sums / whole).tolist()))
+        return results
+
+    def told(self, result: Mapping[str, Any]) -> list[str]:
+        """The label, its score, the file."""
+        return [str(result["label"]), f"{result['score']:.4f}", str(result["audio"])]

@@ -1,0 +1,161 @@
+"""image-classification and zero-shot-image-classification: what an image shows, of labels learned or given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+
+from regard.config import Settings, parse
+from regard.errors import Problem
+from regard.models.model import Model
+from regard.tasks.generation import padded
+from regard.tasks.inputs import Input
+from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.text.tokenizer import Tokenizer
+
+ROWS = 16
+"""Images in one batch."""
+
+SENTENCE = "This is a photo of {}."
+"""What a label is put into, so that it reads like what such models were trained with (Radford et al. 2021, §3.1.4)."""
+
+
+class Saved(Settings, extra="ignore"):
+    """What `task.json` says."""
+
+    labels: tuple[str, ...] = ()
+    """In the order of the head's outputs."""
+    features: dict[str, Any]
+    """The checkpoint's preprocessor_config.json."""
+
+
+class Images(Task):
+    """What both have in common: a column `image`, the path of a file, and the settings that make pixels of it."""
+
+    features: Mapping[str, Any]
+
+    def pixels(self, rows: Sequence[Row]) -> Iterator[torch.Tensor]:
+        """The images of the rows, batch by batch, (images, channels, height, width)."""
+        from regard.data.image import Pixels, read_image  # the extra `image`
+
+        prepare = Pixels.of(self.features, where="features")
+        for start in range(0, len(rows), ROWS):
+            yield prepare([read_image(row["image"]) for row in rows[start : start + ROWS]])
+
+    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
+        """Images that are not there."""
+        for number, row in enumerate(rows):
+            if not Path(row["image"]).is_file():
+                yield Fault(number, "image", Problem(f"no such file: {row['image']}", fix="give the path of an image"))
+
+    def told(self, result: Mapping[str, Any]) -> list[str]:
+        """The label, its score, the file."""
+        return [str(result["label"]), f"{result['score']:.4f}", str(result["image"])]
+
+
+@TASKS.register("image-classification")
+@dataclass(frozen=True)
+class ImageClassification(Images):
+    """Column `image`; the labels are those that the model learned."""
+
+    name: ClassVar[str] = "image-classification"
+    over: ClassVar[tuple[str, ...]] = ("sequence",)
+    needs_tokenizer: ClassVar[bool] = False
+
+    labels: tuple[str, ...]
+    features: Mapping[str, Any]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """From `task.json`."""
+        saved = parse(Saved, settings, where="task.json")
+        return cls(saved.labels, saved.features)
+
+    def settings(self) -> dict[str, Any]:
+        """Labels, and what is fed to the model."""
+        return {"labels": list(self.labels), "features": dict(self.features)}
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`image`."""
+        return (Input("image"),)
+
+    @property
+    def n_outputs(self) -> int:
+        """One a label."""
+        return len(self.labels)
+
+    @torch.inference_mode()
+    def answers(
+        self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
+    ) -> list[Prediction]:
+        """{label, score, scores}."""
+        on = next(model.parameters()).device
+        results = []
+        for pixels in self.pixels(rows):
+            scores = model(pixels.to(on), dtype=dtype).softmax(-1)
+            results += [best(self.labels, row) for row in scores.tolist()]
+        return results
+
+
+@TASKS.register("zero-shot-image-classification")
+@dataclass(frozen=True)
+class ZeroShotImageClassification(Images):
+    """Columns `image` and `choices`: labels that the model need never have learned."""
+
+    name: ClassVar[str] = "zero-shot-image-classification"
+    over: ClassVar[tuple[str, ...]] = ("pair",)
+
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """From `task.json`."""
+        return cls(parse(Saved, settings, where="task.json").features)
+
+    def settings(self) -> dict[str, Any]:
+        """What is fed to the model."""
+        return {"features": dict(self.features)}
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`image` and `choices`."""
+        return (Input("image"), Input("choices", separator="|"))
+
+    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
+        """Images that are not there, and rows without a choice."""
+        yield from super().faults(rows, tokenizer, max_length=max_length)
+        for number, row in enumerate(rows):
+            if len(row["choices"]) < 2:
+                what = f"{len(row['choices'])} choices"
+                yield Fault(number, "choices", Problem(what, allowed="two or more", fix="name what it may show"))
+
+    @torch.inference_mode()
+    def answers(
+        self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
+    ) -> list[Prediction]:
+        """{label, score, scores}: the score of a label among the row's choices."""
+        assert tokenizer is not None
+        on = next(model.parameters()).device
+        results = []
+        for row, pixels in zip(rows, self._one_by_one(rows), strict=True):
+            texts = [SENTENCE.format(choice) for choice in row["choices"]]
+            ids, mask = padded(tokenizer.ids(texts, max_length=max_length)[0], left=False)
+            scores = model.pairs(ids.to(on), pixels.to(on), attention_mask=mask.to(on), dtype=dtype)[0].softmax(-1)
+            results.append(best(row["choices"], scores.tolist()))
+        return results
+
+    def _one_by_one(self, rows: Sequence[Row]) -> Iterator[torch.Tensor]:
+        for pixels in self.pixels(rows):
+            yield from pixels.split(1)
+
+
+def best(labels: Sequence[str], probabilities: Sequence[float]) -> Prediction:
+    """{label, score, scores} of labels with their probabilities."""
+    scores = dict(zip(labels, probabilities, strict=True))
+    label = max(scores, key=scores.__getitem__)
+    return Prediction(label=label, score=scores[label], scores=scores)

@@ -1,0 +1,75 @@
+"""text-generation: a text and how it goes on; for a model that was trained to chat, a message and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+
+from regard.config import parse
+from regard.errors import Problem
+from regard.models.model import Model
+from regard.tasks.generation import Generation, continued
+from regard.tasks.inputs import Input
+from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.text.tokenizer import Tokenizer
+
+LONGEST = 128
+"""Tokens that are written where the checkpoint names no bound."""
+
+
+@TASKS.register("text-generation")
+@dataclass(frozen=True)
+class TextGeneration(Task):
+    """Column `text`. With a chat template it is a message of the user, and the answer is written; else it goes on."""
+
+    name: ClassVar[str] = "text-generation"
+    over: ClassVar[tuple[str, ...]] = ("vocabulary",)
+
+    generation: Generation = field(default_factory=Generation)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """From `task.json`, whose key `generation` says how the checkpoint writes."""
+        return cls(parse(Generation, settings.get("generation", {}), where="generation"))
+
+    def settings(self) -> dict[str, Any]:
+        """How the checkpoint writes."""
+        return {"generation": self.generation.model_dump(exclude_none=True)}
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`text`."""
+        return (Input("text"),)
+
+    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
+        """Texts that leave no room to go on, and empty ones where there is nothing else to begin with."""
+        assert tokenizer is not None
+        for number, ids in enumerate(prompts(rows, tokenizer)):
+            if not ids:
+                yield Fault(number, "text", Problem("an empty text", fix="give the beginning of what is to be written"))
+            elif max_length is not None and len(ids) >= max_length:
+                problem = Problem(f"{len(ids)} tokens", allowed=f"at most {max_length - 1}", fix="shorten the text")
+                yield Fault(number, "text", problem)
+
+    def answers(
+        self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
+    ) -> list[Prediction]:
+        """{generated}: what comes after the text."""
+        assert tokenizer is not None
+        written = continued(model, prompts(rows, tokenizer), self.generation, tokenizer, dtype=dtype, default=LONGEST)
+        return [Prediction(generated=text) for text in tokenizer.decode(written)]
+
+    def told(self, result: Mapping[str, Any]) -> list[str]:
+        """What was written, the text."""
+        return [str(result["generated"]), str(result["text"])]
+
+
+def prompts(rows: Sequence[Row], tokenizer: Tokenizer) -> list[list[int]]:
+    """What the model reads of each row."""
+    if tokenizer.chat_template is None:
+        return tokenizer.ids([row["text"] for row in rows])[0]
+    chats = [tokenizer.chat([{"role": "user", "content": row["text"]}]) for row in rows]
+    return [encoding.ids for encoding in tokenizer.encode(chats, special=False)]
