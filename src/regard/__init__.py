@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from regard.checkpoints.export import export
     from regard.errors import CheckpointError, ConfigError, DataError, InputError, RegardError, WorkError
     from regard.machine import doctor
     from regard.predictor import Predictor, load
@@ -31,6 +32,7 @@ _PLACES = {
     "WorkError": "regard.errors",
     "check": "regard.tasks.inspect",
     "doctor": "regard.machine",
+    "export": "regard.checkpoints.export",
     "load": "regard.predictor",
     "train": "regard.training.run",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "__version__",
     "check",
     "doctor",
+    "export",
     "load",
     "train",
 ]

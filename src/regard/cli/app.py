@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import regard
-from regard.cli import check, doctor, evaluate, predict, train
+from regard.cli import check, convert, doctor, evaluate, export, predict, train
 from regard.cli.console import say
 from regard.errors import InputError, RegardError, WorkError
 
@@ -20,7 +20,15 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
-for verb in (check.check, train.train, evaluate.evaluate, predict.predict, doctor.doctor):
+for verb in (
+    check.check,
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    export.export,
+    convert.convert,
+    doctor.doctor,
+):
     app.command(verb)
 
 
