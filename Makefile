@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 BASE_STAMP := $(VENV)/.base
 STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types size clean bench-finetune bench-encode bench-quality bench-startup
+.PHONY: help setup demo test check lint types size clean bench-finetune bench-encode bench-quality bench-families
+.PHONY: bench-startup bench-loading
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -51,8 +52,14 @@ bench-encode: $(STAMP) ## prediction speed against transformers and ONNX Runtime
 bench-quality: $(STAMP) ## accuracy on SST-2, ChnSentiCorp, TNEWS and TREC; one of them: make bench-quality ARGS=trec
 	$(BIN)/python benchmarks/quality.py $(ARGS)
 
+bench-families: $(STAMP) ## a forward pass of every family against transformers; some: make bench-families ARGS="--only bert,t5"
+	$(BIN)/python benchmarks/families.py $(ARGS)
+
 bench-startup: $(STAMP) ## seconds until the command line answers, size of the base installation
 	$(BIN)/python benchmarks/startup.py $(ARGS)
+
+bench-loading: $(STAMP) ## seconds and memory until a checkpoint is a model, against transformers
+	$(BIN)/python benchmarks/loading.py $(ARGS)
 
 clean: ## remove what tools leave behind; .venv and runs stay
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

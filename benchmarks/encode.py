@@ -37,7 +37,7 @@ Answer = tuple[str, float]
 def make_model(data: Path, checkpoint: Path, folder: Path) -> None:
     """A classifier as a folder of Regard's, as one of transformers', and as an 8-bit ONNX graph."""
     import regard
-    from regard.checkpoints.folder import export_hf, load
+    from regard.checkpoints import export_hf, load
 
     settings = {"training": {"epochs": 1}, "data": {"eval_share": 0.05}}
     columns = {"text": "sentence"}
