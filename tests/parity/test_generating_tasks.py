@@ -2,6 +2,7 @@
 batch."""
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import transformers
 from tests.parity.reference import random_model
 
 import regard
+from regard.checkpoints import load
 from regard.data.audio import read_audio
 from regard.errors import DataError
+from regard.models.build import filled
 from regard.tasks.sound import pieces
+from regard.tasks.text_to_text import Translation
 from regard.text import Tokenizer, train_tokenizer
 
 TEXTS = ["a fine film", "an ugly song that nobody wants to hear again", "the end", "clever and warm"]
@@ -246,3 +250,81 @@ def test_long_recordings_are_cut_where_it_is_quiet():
     ]
     assert np.array_equal(np.concatenate(parts), loud)
     assert [len(part) for part in pieces(loud, rate, 10.0)] == [10 * rate]
+
+
+def test_recordings_are_classified_as_theirs_are(tmp_path: Path):
+    soundfile = pytest.importorskip("soundfile")
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape = {"conv_dim": [8, 8], "conv_kernel": [10, 3], "conv_stride": [5, 2], "num_conv_pos_embeddings": 16}
+    more = {"num_conv_pos_embedding_groups": 2, "classifier_proj_size": 8, "num_labels": 3}
+    model = random_model("Wav2Vec2ForSequenceClassification", **sizes, **shape, **more)
+    features = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True, "sampling_rate": 16000}
+    folder = saved(model, None, tmp_path / "theirs", preprocessor_config=features)
+    clips = [str(tmp_path / f"{n}.wav") for n in (1600, 2345)]
+    random = np.random.default_rng(0)
+    for clip in clips:
+        soundfile.write(clip, random.normal(size=int(Path(clip).stem)).clip(-1, 1) * 0.3, 16000)
+    extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    for clip, answer in zip(clips, regard.load(folder, precision="float32").predict(clips), strict=True):
+        values = extractor(read_audio(clip, rate=16000), sampling_rate=16000, return_tensors="pt").input_values
+        with torch.inference_mode():
+            expected = model(values).logits.softmax(-1)[0]
+        torch.testing.assert_close(torch.tensor(list(answer["scores"].values())), expected, atol=1e-4, rtol=0)
+        assert answer["label"] == f"LABEL_{int(expected.argmax())}"
+    with pytest.raises(DataError, match="no such file"):
+        regard.load(folder).predict([str(tmp_path / "none.wav")])
+
+
+class Tagged:
+    """A tokenizer of many languages, whose tags are the ids 5 (de) and 6 (fr); the source's stands before a text."""
+
+    languages = ("de", "fr")
+    eos_id = 2
+
+    def __init__(self, tokenizer: Tokenizer, source: int | None = None) -> None:
+        self._tokenizer, self._source = tokenizer, source
+
+    @property
+    def target(self) -> Tokenizer:
+        return self._tokenizer
+
+    def language_id(self, language: str) -> int:
+        return {"de": 5, "fr": 6}[language]
+
+    def for_language(self, language: str) -> "Tagged":
+        return Tagged(self._tokenizer, self.language_id(language))
+
+    def ids(self, texts: list[str]) -> tuple[list[list[int]], None, None]:
+        tag = [] if self._source is None else [self._source]
+        return [[*tag, *row] for row in self._tokenizer.ids(texts)[0]], None, None
+
+
+def test_a_translation_goes_into_the_language_that_is_asked_for(tokenizer: Tokenizer):
+    sizes: dict[str, Any] = {"d_model": 16, "vocab_size": tokenizer.vocab_size, "pad_token_id": 1, "eos_token_id": 2}
+    for side in ("encoder", "decoder"):
+        sizes |= {f"{side}_layers": 1, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 32}
+    theirs = random_model("M2M100ForConditionalGeneration", max_position_embeddings=40, decoder_start_token_id=2, **sizes)
+    tagged: Any = Tagged(tokenizer)
+    task = Translation.from_settings({"generation": {"decoder_start_token_id": 2, "eos_token_id": 2, "max_length": 9}})
+    rows = [
+        {"text": TEXTS[0], "target_language": "fr", "source_language": "de"},
+        {"text": TEXTS[1], "target_language": "de", "source_language": ""},
+        {"text": TEXTS[2], "target_language": "fr", "source_language": "de"},
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        loaded = load(folder)
+        model = filled(loaded.config, loaded.head, loaded.tensors)
+        answers = task.answers(model, rows, tagged, max_length=30, dtype=torch.float32)
+    for row, answer in zip(rows, answers, strict=True):
+        reading = tagged.for_language(row["source_language"]) if row["source_language"] else tagged
+        forced = tagged.language_id(row["target_language"])
+        (ids,) = written(theirs, reading.ids([row["text"]])[0], forced_bos_token_id=forced, max_length=9)
+        assert answer["translation"] == tokenizer.decode([[index for index in ids if index != 2]])[0]
+    assert not list(task.faults(rows, tagged, max_length=30))
+    wrong = [{"text": "a", "target_language": "es"}, {"text": "a"}]
+    found = [(fault.row, fault.column, fault.problem.what) for fault in task.faults(wrong, tagged, max_length=30)]
+    assert found == [
+        (0, "target_language", "unknown language 'es'"),
+        (1, "target_language", "which language to translate into?"),
+    ]

@@ -4,50 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 
-from regard.config import parse
 from regard.models.model import Model
-from regard.tasks.image_classification import Saved, best
 from regard.tasks.inputs import Input
+from regard.tasks.media import Labelled, best
 from regard.tasks.sound import hear, missing
-from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.tasks.task import TASKS, Fault, Prediction, Row
 from regard.text.tokenizer import Tokenizer
 
 
 @TASKS.register("audio-classification")
 @dataclass(frozen=True)
-class AudioClassification(Task):
+class AudioClassification(Labelled):
     """Column `audio`, the path of a recording; the labels are those that the model learned."""
 
     name: ClassVar[str] = "audio-classification"
-    over: ClassVar[tuple[str, ...]] = ("sequence",)
-    needs_tokenizer: ClassVar[bool] = False
-
-    labels: tuple[str, ...]
-    features: Mapping[str, Any]
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`."""
-        saved = parse(Saved, settings, where="task.json")
-        return cls(saved.labels, saved.features)
-
-    def settings(self) -> dict[str, Any]:
-        """Labels, and what is fed to the model."""
-        return {"labels": list(self.labels), "features": dict(self.features)}
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """`audio`."""
         return (Input("audio"),)
-
-    @property
-    def n_outputs(self) -> int:
-        """One a label."""
-        return len(self.labels)
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Recordings that are not there."""

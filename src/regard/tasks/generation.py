@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from regard.config import Settings
+from regard.config import Settings, parse
 from regard.decoding import Banned, Filter, Forced, ModelScorer, greedy
 from regard.errors import DataError, Problems
 from regard.models.model import Model
+from regard.tasks.task import Task
 from regard.text.tokenizer import Tokenizer
 
 ROWS, TOKENS = 32, 4096
@@ -78,6 +81,24 @@ class Generation(Settings, extra="ignore"):
             self.max_length - prompt if self.max_length and self.max_length > prompt else default
         )
         return min(asked, positions - prompt)
+
+
+@dataclass(frozen=True)
+class Writing(Task):
+    """A task whose answer is written, token by token."""
+
+    over: ClassVar[tuple[str, ...]] = ("vocabulary",)
+
+    generation: Generation = field(default_factory=Generation)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """From `task.json`, whose key `generation` says how the checkpoint writes."""
+        return cls(parse(Generation, settings.get("generation", {}), where="generation"))
+
+    def settings(self) -> dict[str, Any]:
+        """How the checkpoint writes."""
+        return {"generation": self.generation.model_dump(exclude_none=True)}
 
 
 @torch.inference_mode()

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from regard.config import Settings, parse
+from regard.config import parse
 from regard.errors import Problem
 from regard.models.model import Model
 from regard.tasks.generation import padded
 from regard.tasks.inputs import Input
+from regard.tasks.media import Labelled, Saved, best
 from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
 from regard.text.tokenizer import Tokenizer
 
@@ -22,15 +23,6 @@ ROWS = 16
 
 SENTENCE = "This is a photo of {}."
 """What a label is put into, so that it reads like what such models were trained with (Radford et al. 2021, §3.1.4)."""
-
-
-class Saved(Settings, extra="ignore"):
-    """What `task.json` says."""
-
-    labels: tuple[str, ...] = ()
-    """In the order of the head's outputs."""
-    features: dict[str, Any]
-    """The checkpoint's preprocessor_config.json."""
 
 
 class Images(Task):
@@ -59,35 +51,15 @@ class Images(Task):
 
 @TASKS.register("image-classification")
 @dataclass(frozen=True)
-class ImageClassification(Images):
+class ImageClassification(Images, Labelled):
     """Column `image`; the labels are those that the model learned."""
 
     name: ClassVar[str] = "image-classification"
-    over: ClassVar[tuple[str, ...]] = ("sequence",)
-    needs_tokenizer: ClassVar[bool] = False
-
-    labels: tuple[str, ...]
-    features: Mapping[str, Any]
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`."""
-        saved = parse(Saved, settings, where="task.json")
-        return cls(saved.labels, saved.features)
-
-    def settings(self) -> dict[str, Any]:
-        """Labels, and what is fed to the model."""
-        return {"labels": list(self.labels), "features": dict(self.features)}
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """`image`."""
         return (Input("image"),)
-
-    @property
-    def n_outputs(self) -> int:
-        """One a label."""
-        return len(self.labels)
 
     @torch.inference_mode()
     def answers(
@@ -152,10 +124,3 @@ class ZeroShotImageClassification(Images):
     def _one_by_one(self, rows: Sequence[Row]) -> Iterator[torch.Tensor]:
         for pixels in self.pixels(rows):
             yield from pixels.split(1)
-
-
-def best(labels: Sequence[str], probabilities: Sequence[float]) -> Prediction:
-    """{label, score, scores} of labels with their probabilities."""
-    scores = dict(zip(labels, probabilities, strict=True))
-    label = max(scores, key=scores.__getitem__)
-    return Prediction(label=label, score=scores[label], scores=scores)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
-from regard.config import parse
 from regard.errors import Problem
 from regard.models.model import Model
-from regard.tasks.generation import Generation, continued
+from regard.tasks.generation import Writing, continued
 from regard.tasks.inputs import Input
-from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.tasks.task import TASKS, Fault, Prediction, Row
 from regard.text.tokenizer import Tokenizer
 
 LONGEST = 128
@@ -22,22 +21,10 @@ LONGEST = 128
 
 @TASKS.register("text-generation")
 @dataclass(frozen=True)
-class TextGeneration(Task):
+class TextGeneration(Writing):
     """Column `text`. With a chat template it is a message of the user, and the answer is written; else it goes on."""
 
     name: ClassVar[str] = "text-generation"
-    over: ClassVar[tuple[str, ...]] = ("vocabulary",)
-
-    generation: Generation = field(default_factory=Generation)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`, whose key `generation` says how the checkpoint writes."""
-        return cls(parse(Generation, settings.get("generation", {}), where="generation"))
-
-    def settings(self) -> dict[str, Any]:
-        """How the checkpoint writes."""
-        return {"generation": self.generation.model_dump(exclude_none=True)}
 
     @property
     def inputs(self) -> tuple[Input, ...]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
-from regard.config import parse
 from regard.errors import Problem, did_you_mean, listed
 from regard.models.model import Model
-from regard.tasks.generation import Generation, answered
+from regard.tasks.generation import Generation, Writing, answered
 from regard.tasks.inputs import Input
-from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.tasks.task import TASKS, Fault, Prediction, Row
 from regard.text.tokenizer import Tokenizer
 
 LONGEST = 256
@@ -22,24 +21,12 @@ LONGEST = 256
 
 @TASKS.register("text2text-generation")
 @dataclass(frozen=True)
-class TextToText(Task):
+class TextToText(Writing):
     """Column `text`."""
 
     name: ClassVar[str] = "text2text-generation"
-    over: ClassVar[tuple[str, ...]] = ("vocabulary",)
     answer: ClassVar[str] = "generated"
     """What the answer is called."""
-
-    generation: Generation = field(default_factory=Generation)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`, whose key `generation` says how the checkpoint writes."""
-        return cls(parse(Generation, settings.get("generation", {}), where="generation"))
-
-    def settings(self) -> dict[str, Any]:
-        """How the checkpoint writes."""
-        return {"generation": self.generation.model_dump(exclude_none=True)}
 
     @property
     def inputs(self) -> tuple[Input, ...]:
