@@ -6,8 +6,9 @@ A process of its own loads one checkpoint in one dtype again and again, as the f
 and tokenizer, until a forward pass could begin. Libraries are imported and a small checkpoint of another family has been
 loaded before, and the file is in the system's cache. The two take turns.
 
-Memory is the highest resident memory during the first of these loads, until each weight has been read once, less what the
-process held before; told in sizes of the file's tensors, in the dtype that was asked for. It includes the tokenizer.
+Memory is the highest resident memory during the first load, until each weight has been read once, less what the process held
+before; told in sizes of the file's tensors, in the dtype that was asked for. It is told of the model alone, from a folder
+without a tokenizer's files in a process of its own, and for Regard of model and tokenizer too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import math
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
@@ -77,7 +79,7 @@ class Timed:
         return {}
 
     def load(self, folder: Path) -> tuple[Any, Any]:
-        """Model and tokenizer."""
+        """Model and tokenizer; None for a folder without one."""
         raise NotImplementedError
 
     def run(self, number: int) -> dict[str, float]:
@@ -121,15 +123,32 @@ class Theirs(Timed):
         disable_progress_bar()
         name = json.loads((folder / "config.json").read_text())["architectures"][0]
         model = getattr(transformers, name).from_pretrained(folder, dtype=self.dtype or "auto")
-        return model, transformers.AutoTokenizer.from_pretrained(folder)
+        has_tokenizer = (folder / "tokenizer_config.json").exists()
+        return model, transformers.AutoTokenizer.from_pretrained(folder) if has_tokenizer else None
+
+
+CONTENDERS = (("regard", Ours), ("transformers", Theirs))
+
+
+def model_alone(folder: Path, dtype: str, threads: int) -> dict[str, float]:
+    """Bytes that the model of a checkpoint takes at most, by contender."""
+    peaks = {}
+    with tempfile.TemporaryDirectory() as bare:
+        for name in ("config.json", "model.safetensors"):
+            (Path(bare) / name).symlink_to(folder / name)
+        for who, make in CONTENDERS:
+            contender = Contender(who, make, Path(bare), dtype, threads)
+            peaks[who] = contender.call("run", 0)["bytes"]
+            contender.close()
+    return peaks
 
 
 def compare(name: str, dtype: str, rounds: int, threads: int) -> dict[str, Any]:
     """One checkpoint in one dtype."""
     folder = harness.checkpoint(name)
     size = weight_bytes(folder, dtype)
-    makers = (("regard", Ours), ("transformers", Theirs))
-    contenders = [Contender(who, make, folder, dtype, threads) for who, make in makers]
+    alone = model_alone(folder, dtype, threads)
+    contenders = [Contender(who, make, folder, dtype, threads) for who, make in CONTENDERS]
     turns = harness.alternate(contenders, 1 + rounds, "run")
     for contender in contenders:
         contender.close()
@@ -143,8 +162,9 @@ def compare(name: str, dtype: str, rounds: int, threads: int) -> dict[str, Any]:
         "of transformers'": Spread.of(mine["seconds"] / other["seconds"] for mine, other in pairs[1:]),
         "first load, seconds": ours[0]["seconds"],
         "first, of transformers'": ours[0]["seconds"] / theirs[0]["seconds"],
-        "memory, times the weights": ours[0]["bytes"] / size,
-        "transformers' memory": theirs[0]["bytes"] / size,
+        "memory, times the weights": alone["regard"] / size,
+        "transformers' memory": alone["transformers"] / size,
+        "with the tokenizer": ours[0]["bytes"] / size,
     }
 
 
