@@ -30,13 +30,24 @@ for _name, _layers, _width in (("tiny", 2, 128), ("mini", 4, 256), ("small", 4, 
     )
 
 SHORT_NAMES: dict[str, str] = {
+    "albert": "albert/albert-base-v2",
+    "bart": "facebook/bart-base",
     "bert": "google-bert/bert-base-uncased",
     "bert-chinese": "google-bert/bert-base-chinese",
     "bert-multilingual": "google-bert/bert-base-multilingual-cased",
     "distilbert": "distilbert/distilbert-base-uncased",
+    "flan-t5": "google/flan-t5-small",
+    "gpt2": "openai-community/gpt2",
     "m3e-small": "moka-ai/m3e-small",
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    "modernbert": "answerdotai/ModernBERT-base",
+    "pythia": "EleutherAI/pythia-70m",
+    "qwen3": "Qwen/Qwen3-0.6B",
     "roberta": "FacebookAI/roberta-base",
+    "smollm": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "vit": "google/vit-base-patch16-224",
+    "whisper": "openai/whisper-tiny",
+    "xlm-roberta": "FacebookAI/xlm-roberta-base",
 }
 """Short names of hub models."""
 
