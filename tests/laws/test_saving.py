@@ -76,7 +76,11 @@ def test_the_metrics_of_a_run_are_those_of_its_folder(reviews: Path, small: dict
         "\n".join([rows[0], *(f"{row.partition(',')[0]} again,{row.partition(',')[2]}" for row in rows[1:])])
     )
     result = regard.train(str(reviews), eval=str(held_out), model="tiny", out=tmp_path / "model", settings=nested)
-    assert regard.load(result.out, precision="float32").evaluate(str(held_out)).metrics == result.metrics
+    found = regard.load(result.out, precision="float32").evaluate(str(held_out)).metrics
+    assert found.keys() == result.metrics.keys()
+    # A predictor packs its float32 weights in another order than the one they train in, so the last bits differ.
+    for name, metric in found.items():
+        assert metric == pytest.approx(result.metrics[name], rel=1e-5, abs=1e-7)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["one label", "several labels"])
