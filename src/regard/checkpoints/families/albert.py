@@ -8,8 +8,8 @@ from regard.checkpoints.families.bert import (
     ONLY,
     POOLER,
     POSITIONS,
-    TOKENS,
     VOCABULARY,
+    token_heads,
 )
 from regard.checkpoints.families.family import Architecture, Family, Key, with_defaults
 from regard.checkpoints.rules import Either, Entry, Rule, affine, keep, norm, word_bias
@@ -73,21 +73,7 @@ ALBERT = Family(
             fields=VOCABULARY,
             keys=OF_WORDS,
         ),
-        Architecture(
-            "AlbertForTokenClassification",
-            UNPOOLED,
-            affine("classifier", "head.out"),
-            task="token-classification",
-            fields=TOKENS,
-            keys=(HEAD_DROPOUT,),
-        ),
-        Architecture(
-            "AlbertForQuestionAnswering",
-            UNPOOLED,
-            affine("qa_outputs", "head.out"),
-            task="question-answering",
-            fields=TOKENS,
-        ),
+        *token_heads("Albert", UNPOOLED, HEAD_DROPOUT),
         Architecture(
             "AlbertForMultipleChoice",
             POOLED,

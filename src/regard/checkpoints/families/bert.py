@@ -1,6 +1,6 @@
 """BERT (Devlin et al. 2019): `model_type` bert."""
 
-from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key
+from regard.checkpoints.families.family import ACTIVATIONS, AnyKey, Architecture, Family, Key
 from regard.checkpoints.rules import Either, Entry, Rule, Skip, affine, keep, norm, word_bias
 
 LAYER, OURS = "encoder.layer.{}", "encoder.layers.{}"
@@ -68,6 +68,28 @@ POOLER = {"over": "sequence", "pool": "first", "dense": True, "activation": "tan
 TOKENS = {"over": "tokens", "dense": False}
 VOCABULARY = {"over": "vocabulary", "dense": True, "norm": True, "dropout": 0.0}
 
+
+def token_heads(classes: str, body: tuple[Entry | Either, ...], *keys: AnyKey) -> tuple[Architecture, Architecture]:
+    """The heads that answer for each token; model classes begin with `classes`. keys: of the head that gives labels."""
+    return (
+        Architecture(
+            f"{classes}ForTokenClassification",
+            body,
+            affine("classifier", "head.out"),
+            task="token-classification",
+            fields=TOKENS,
+            keys=keys,
+        ),
+        Architecture(
+            f"{classes}ForQuestionAnswering",
+            body,
+            affine("qa_outputs", "head.out"),
+            task="question-answering",
+            fields=TOKENS,
+        ),
+    )
+
+
 BERT = Family(
     name="bert",
     prefix="bert.",
@@ -93,17 +115,7 @@ BERT = Family(
             fields=VOCABULARY,
             keys=(HEAD_ACTIVATION,),
         ),
-        Architecture(
-            "BertForTokenClassification",
-            UNPOOLED,
-            affine("classifier", "head.out"),
-            task="token-classification",
-            fields=TOKENS,
-            keys=(HEAD_DROPOUT,),
-        ),
-        Architecture(
-            "BertForQuestionAnswering", UNPOOLED, affine("qa_outputs", "head.out"), task="question-answering", fields=TOKENS
-        ),
+        *token_heads("Bert", UNPOOLED, HEAD_DROPOUT),
         Architecture(
             "BertForMultipleChoice",
             POOLED,

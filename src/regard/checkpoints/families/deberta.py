@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from regard.checkpoints.families.bert import FIXED, HEAD_ACTIVATION, KEYS, ONLY, POSITIONS, TOKENS, VOCABULARY
+from regard.checkpoints.families.bert import FIXED, HEAD_ACTIVATION, KEYS, ONLY, POSITIONS, VOCABULARY, token_heads
 from regard.checkpoints.families.electra import embedding_size
 from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key, Keys, given, with_defaults
 from regard.checkpoints.rules import Either, Entry, Rule, Skip, affine, keep, norm, word_bias
@@ -194,20 +194,7 @@ DEBERTA_V2 = Family(
             fields=VOCABULARY,
             keys=(HEAD_ACTIVATION, Key(theirs="embedding_size", ours="head.d_dense", default=None)),
         ),
-        Architecture(
-            "DebertaV2ForTokenClassification",
-            BODY,
-            affine("classifier", "head.out"),
-            task="token-classification",
-            fields=TOKENS,
-        ),
-        Architecture(
-            "DebertaV2ForQuestionAnswering",
-            BODY,
-            affine("qa_outputs", "head.out"),
-            task="question-answering",
-            fields=TOKENS,
-        ),
+        *token_heads("DebertaV2", BODY),
         Architecture(
             "DebertaV2ForMultipleChoice",
             BODY,

@@ -12,8 +12,8 @@ from regard.checkpoints.families.bert import (
     ONLY,
     POOLER,
     POSITIONS,
-    TOKENS,
     VOCABULARY,
+    token_heads,
 )
 from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key, Keys, given
 from regard.checkpoints.rules import Entry, affine, norm
@@ -74,21 +74,7 @@ ELECTRA = Family(
             fields={"over": "tokens", "dense": True, "dropout": 0.0},
             keys=(HEAD_ACTIVATION,),
         ),
-        Architecture(
-            "ElectraForTokenClassification",
-            NARROW,
-            affine("classifier", "head.out"),
-            task="token-classification",
-            fields=TOKENS,
-            keys=(HEAD_DROPOUT,),
-        ),
-        Architecture(
-            "ElectraForQuestionAnswering",
-            NARROW,
-            affine("qa_outputs", "head.out"),
-            task="question-answering",
-            fields=TOKENS,
-        ),
+        *token_heads("Electra", NARROW, HEAD_DROPOUT),
         Architecture(
             "ElectraForMultipleChoice",
             NARROW,

@@ -28,6 +28,35 @@ HEAD_DROPOUT = Key(theirs="classifier_dropout", ours="head.dropout", default=0.1
 
 LM_HEAD = Rule("lm_head.weight", "head.out.weight")
 
+
+def reading_heads(classes: str, body: tuple[Entry, ...]) -> tuple[Architecture, ...]:
+    """The heads of a decoder that only reads; the names of its model classes begin with `classes`."""
+    return (
+        Architecture(
+            f"{classes}ForSequenceClassification",
+            body,
+            (Rule("score.weight", "head.out.weight"),),
+            task="text-classification",
+            fields=LAST,
+        ),
+        Architecture(
+            f"{classes}ForTokenClassification",
+            body,
+            affine("classifier", "head.out"),
+            task="token-classification",
+            fields=TOKENS,
+            keys=(HEAD_DROPOUT,),
+        ),
+        Architecture(
+            f"{classes}ForQuestionAnswering",
+            body,
+            affine("qa_outputs", "head.out"),
+            task="question-answering",
+            fields=SPANS,
+        ),
+    )
+
+
 GPT2 = Family(
     name="gpt2",
     prefix="transformer.",
@@ -66,27 +95,6 @@ GPT2 = Family(
             task="text-generation",
             fields=WORDS,
         ),
-        Architecture(
-            "GPT2ForSequenceClassification",
-            BODY,
-            (Rule("score.weight", "head.out.weight"),),
-            task="text-classification",
-            fields=LAST,
-        ),
-        Architecture(
-            "GPT2ForTokenClassification",
-            BODY,
-            affine("classifier", "head.out"),
-            task="token-classification",
-            fields=TOKENS,
-            keys=(HEAD_DROPOUT,),
-        ),
-        Architecture(
-            "GPT2ForQuestionAnswering",
-            BODY,
-            affine("qa_outputs", "head.out"),
-            task="question-answering",
-            fields=SPANS,
-        ),
+        *reading_heads("GPT2", BODY),
     ),
 )

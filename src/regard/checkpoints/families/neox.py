@@ -1,7 +1,7 @@
 """GPT-NeoX (Black et al. 2022), also of Pythia: rotary positions on a part of each head, sublayers side by side."""
 
 from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key
-from regard.checkpoints.families.gpt2 import HEAD_DROPOUT, LAST, SPANS, TOKENS, WORDS
+from regard.checkpoints.families.gpt2 import WORDS, reading_heads
 from regard.checkpoints.families.rope import ONLY, rope
 from regard.checkpoints.rules import Entry, Rule, Skip, Split, affine, norm
 
@@ -58,27 +58,6 @@ NEOX = Family(
             task="text-generation",
             fields=WORDS,
         ),
-        Architecture(
-            "GPTNeoXForSequenceClassification",
-            BODY,
-            (Rule("score.weight", "head.out.weight"),),
-            task="text-classification",
-            fields=LAST,
-        ),
-        Architecture(
-            "GPTNeoXForTokenClassification",
-            BODY,
-            affine("classifier", "head.out"),
-            task="token-classification",
-            fields=TOKENS,
-            keys=(HEAD_DROPOUT,),
-        ),
-        Architecture(
-            "GPTNeoXForQuestionAnswering",
-            BODY,
-            affine("qa_outputs", "head.out"),
-            task="question-answering",
-            fields=SPANS,
-        ),
+        *reading_heads("GPTNeoX", BODY),
     ),
 )

@@ -1,7 +1,17 @@
 """RoBERTa (Liu et al. 2019) and XLM-R (Conneau et al. 2020): BERT's layers, positions that start after the padding id, other
 heads."""
 
-from regard.checkpoints.families.bert import FIXED, HEAD_DROPOUT, KEYS, ONLY, POOLED, POOLER, TOKENS, UNPOOLED, VOCABULARY
+from regard.checkpoints.families.bert import (
+    FIXED,
+    HEAD_DROPOUT,
+    KEYS,
+    ONLY,
+    POOLED,
+    POOLER,
+    UNPOOLED,
+    VOCABULARY,
+    token_heads,
+)
 from regard.checkpoints.families.family import Architecture, Family, Key
 from regard.checkpoints.rules import Either, Entry, Rule, affine, norm, word_bias
 
@@ -45,21 +55,7 @@ def _family(name: str, classes: str) -> Family:
                 task="fill-mask",
                 fields={**VOCABULARY, "activation": "gelu"},
             ),
-            Architecture(
-                f"{classes}ForTokenClassification",
-                UNPOOLED,
-                affine("classifier", "head.out"),
-                task="token-classification",
-                fields=TOKENS,
-                keys=(HEAD_DROPOUT,),
-            ),
-            Architecture(
-                f"{classes}ForQuestionAnswering",
-                UNPOOLED,
-                affine("qa_outputs", "head.out"),
-                task="question-answering",
-                fields=TOKENS,
-            ),
+            *token_heads(classes, UNPOOLED, HEAD_DROPOUT),
             Architecture(
                 f"{classes}ForMultipleChoice",
                 POOLED,

@@ -4,43 +4,25 @@ Their encoder takes exactly the frames that it has positions for; ours also fewe
 with cross-attention and no encoder.
 """
 
+from regard.checkpoints.families.bart import attention, feedforward
 from regard.checkpoints.families.family import ACTIVATIONS, Architecture, Family, Key
 from regard.checkpoints.rules import Entry, Rule, affine, norm
-
-
-def _layers(stack: str) -> tuple[Entry, ...]:
-    """What the layers of the encoder and of the decoder have in common; their names and ours begin alike."""
-    layer = f"{stack}.layers.{{}}"
-    return (
-        *affine(f"{layer}.self_attn.q_proj", f"{layer}.attention.q_proj"),
-        Rule(f"{layer}.self_attn.k_proj.weight", f"{layer}.attention.k_proj.weight"),
-        *affine(f"{layer}.self_attn.v_proj", f"{layer}.attention.v_proj"),
-        *affine(f"{layer}.self_attn.out_proj", f"{layer}.attention.o_proj"),
-        *norm(f"{layer}.self_attn_layer_norm", f"{layer}.attention_norm"),
-        *affine(f"{layer}.fc1", f"{layer}.feedforward.up_proj"),
-        *affine(f"{layer}.fc2", f"{layer}.feedforward.down_proj"),
-        *norm(f"{layer}.final_layer_norm", f"{layer}.feedforward_norm"),
-        *norm(f"{stack}.layer_norm", f"{stack}.norm"),
-    )
-
-
-CROSS = "decoder.layers.{}"
 
 ENCODER: tuple[Entry, ...] = (
     *affine("encoder.conv1", "encoder.embeddings.first"),
     *affine("encoder.conv2", "encoder.embeddings.second"),
     Rule("encoder.embed_positions.weight", "encoder.embeddings.positions.weight"),
-    *_layers("encoder"),
+    *attention("encoder.layers.{}.self_attn", "encoder.layers.{}.attention"),
+    *feedforward("encoder.layers.{}"),
+    *norm("encoder.layer_norm", "encoder.norm"),
 )
 DECODER: tuple[Entry, ...] = (
     Rule("decoder.embed_tokens.weight", "decoder.embeddings.tokens.weight"),
     Rule("decoder.embed_positions.weight", "decoder.embeddings.positions.weight"),
-    *_layers("decoder"),
-    *affine(f"{CROSS}.encoder_attn.q_proj", f"{CROSS}.cross_attention.q_proj"),
-    Rule(f"{CROSS}.encoder_attn.k_proj.weight", f"{CROSS}.cross_attention.k_proj.weight"),
-    *affine(f"{CROSS}.encoder_attn.v_proj", f"{CROSS}.cross_attention.v_proj"),
-    *affine(f"{CROSS}.encoder_attn.out_proj", f"{CROSS}.cross_attention.o_proj"),
-    *norm(f"{CROSS}.encoder_attn_layer_norm", f"{CROSS}.cross_attention_norm"),
+    *attention("decoder.layers.{}.self_attn", "decoder.layers.{}.attention"),
+    *attention("decoder.layers.{}.encoder_attn", "decoder.layers.{}.cross_attention"),
+    *feedforward("decoder.layers.{}"),
+    *norm("decoder.layer_norm", "decoder.norm"),
 )
 BODY = (*ENCODER, *DECODER)
 
