@@ -85,7 +85,7 @@ def build_embeddings(
     """Token, position and segment embeddings. decoder: those of an encoder-decoder's decoder."""
     width = config.d_embedding or config.d_model
     rows = config.target_vocab_size if decoder else config.vocab_size
-    longest = (config.max_decoder_positions if decoder else None) or config.max_positions
+    longest = config.decoder_positions if decoder else config.max_positions
     positions: nn.Module | None = None
     if config.positions == "learned":
         positions = LearnedPositions(longest, width, offset=config.position_offset)

@@ -351,6 +351,11 @@ class ModelConfig(Settings):
         return self.n_decoder_layers or self.n_layers
 
     @property
+    def decoder_positions(self) -> int:
+        """Longest sequence of the decoder of an encoder-decoder, resolved."""
+        return self.max_decoder_positions or self.max_positions
+
+    @property
     def decoder_heads(self) -> int:
         """Heads of the decoder, resolved."""
         return self.n_decoder_heads or self.n_heads

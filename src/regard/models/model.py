@@ -32,6 +32,11 @@ class Model(nn.Module):
         self.config, self.head_config = config, head_config
         self.encoder, self.decoder, self.vision, self.head = encoder, decoder, vision, head
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie, and what the model reads must lie too."""
+        return next(self.parameters()).device
+
     def hidden(
         self,
         inputs: Tensor,

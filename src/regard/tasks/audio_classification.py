@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 
 from regard.models.model import Model
-from regard.tasks.inputs import Input
-from regard.tasks.media import Labelled, best
-from regard.tasks.sound import hear, missing
-from regard.tasks.task import TASKS, Fault, Prediction, Row
+from regard.tasks.media import LabelledMedia, best
+from regard.tasks.sound import Sounds, hear
+from regard.tasks.task import TASKS, Prediction, Row
 from regard.text.tokenizer import Tokenizer
 
 
 @TASKS.register("audio-classification")
 @dataclass(frozen=True)
-class AudioClassification(Labelled):
+class AudioClassification(Sounds, LabelledMedia):
     """Column `audio`, the path of a recording; the labels are those that the model learned."""
 
     name: ClassVar[str] = "audio-classification"
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`audio`."""
-        return (Input("audio"),)
-
-    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
-        """Recordings that are not there."""
-        return missing(rows)
 
     @torch.inference_mode()
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
     ) -> list[Prediction]:
         """{label, score, scores}; of a long recording the mean over its pieces, each for its length."""
-        on = next(model.parameters()).device
+        on = model.device
         results = []
         for row in rows:
             sums, whole = torch.zeros(len(self.labels)), 0

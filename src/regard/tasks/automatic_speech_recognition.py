@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -13,9 +13,8 @@ from regard.decoding import ModelScorer, greedy
 from regard.errors import ConfigError
 from regard.models.model import Model
 from regard.tasks.generation import Generation
-from regard.tasks.inputs import Input
-from regard.tasks.sound import hear, missing
-from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.tasks.sound import Sounds, hear
+from regard.tasks.task import TASKS, Prediction, Row
 from regard.text.characters import collapse
 from regard.text.tokenizer import Tokenizer
 
@@ -35,7 +34,7 @@ class Spoken(Generation):
 
 @TASKS.register("automatic-speech-recognition")
 @dataclass(frozen=True)
-class SpeechRecognition(Task):
+class SpeechRecognition(Sounds):
     """Column `audio`, the path of a recording. An encoder-decoder writes the text (Radford et al. 2023); an encoder alone
     says a letter a frame, or nothing (Graves et al. 2006)."""
 
@@ -58,15 +57,6 @@ class SpeechRecognition(Task):
     def settings(self) -> dict[str, Any]:
         """What is fed to the model, and how it writes."""
         return {"features": dict(self.features), "generation": self.generation.model_dump(exclude_none=True)}
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`audio`."""
-        return (Input("audio"),)
-
-    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
-        """Recordings that are not there."""
-        return missing(rows)
 
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
@@ -92,7 +82,7 @@ class SpeechRecognition(Task):
     ) -> list[Prediction]:
         """Of pieces of one recording; language: its tag, None = it is heard from the first piece."""
         assert model.encoder is not None and model.decoder is not None
-        on = next(model.parameters()).device
+        on = model.device
         memory = model.encoder(values.to(on), dtype=dtype)
         tags = self.generation.lang_to_id or {}
         if language is None and tags and self.generation.is_multilingual is not False:
@@ -104,7 +94,7 @@ class SpeechRecognition(Task):
             prompt += [tags[language], *([self.generation.task_to_id["transcribe"]] if self.generation.task_to_id else ())]
         if self.generation.no_timestamps_token_id is not None:
             prompt.append(self.generation.no_timestamps_token_id)
-        positions = model.config.max_decoder_positions or model.config.max_positions
+        positions = model.config.decoder_positions
         written = greedy(
             ModelScorer(model, memory=memory, dtype=dtype),
             torch.tensor([prompt] * len(memory), device=on),
@@ -120,7 +110,7 @@ class SpeechRecognition(Task):
     def _spelled(
         model: Model, values: torch.Tensor, mask: torch.Tensor | None, tokenizer: Tokenizer, *, dtype: torch.dtype
     ) -> list[Prediction]:
-        on = next(model.parameters()).device
+        on = model.device
         mask = None if mask is None else mask.to(on)
         outputs = model(values.to(on), attention_mask=mask, dtype=dtype)
         frames = None if mask is None else model.memory_mask(mask)

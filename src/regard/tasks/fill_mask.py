@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -44,15 +44,6 @@ class FillMask(Task):
 
     name: ClassVar[str] = "fill-mask"
     over: ClassVar[tuple[str, ...]] = ("vocabulary",)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`, which says no more than the name."""
-        return cls()
-
-    def settings(self) -> dict[str, Any]:
-        """None."""
-        return {}
 
     @property
     def inputs(self) -> tuple[Input, ...]:

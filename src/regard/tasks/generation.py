@@ -117,7 +117,7 @@ def continued(
     """
     _refuse_long(prompts, model.config.max_positions - 1)
     texts: list[list[int]] = [[] for _ in prompts]
-    on = next(model.parameters()).device
+    on = model.device
     for rows in batches([len(prompt) for prompt in prompts]):
         ids, mask = padded([prompts[row] for row in rows], left=True)
         longest = settings.longest(ids.shape[1], model.config.max_positions, default=default)
@@ -148,8 +148,8 @@ def answered(
     assert model.encoder is not None
     _refuse_long(sources, model.config.max_positions)
     texts: list[list[int]] = [[] for _ in sources]
-    on = next(model.parameters()).device
-    positions = model.config.max_decoder_positions or model.config.max_positions
+    on = model.device
+    positions = model.config.decoder_positions
     for rows in batches([len(source) for source in sources]):
         ids, mask = (part.to(on) for part in padded([sources[row] for row in rows], left=False))
         memory = model.encoder(ids, attention_mask=None if mask.all() else mask, dtype=dtype)

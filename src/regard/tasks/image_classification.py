@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 
 from regard.config import parse
-from regard.errors import Problem
 from regard.models.model import Model
 from regard.tasks.generation import padded
 from regard.tasks.inputs import Input
-from regard.tasks.media import Labelled, Saved, best
+from regard.tasks.media import LabelledMedia, Saved, best, missing
 from regard.tasks.task import TASKS, Fault, Prediction, Row, Task
+from regard.tasks.texts import CHOICES, too_few
 from regard.text.tokenizer import Tokenizer
 
 ROWS = 16
@@ -40,9 +39,7 @@ class Images(Task):
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Images that are not there."""
-        for number, row in enumerate(rows):
-            if not Path(row["image"]).is_file():
-                yield Fault(number, "image", Problem(f"no such file: {row['image']}", fix="give the path of an image"))
+        return missing(rows, "image", fix="give the path of an image")
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """The label, its score, the file."""
@@ -51,7 +48,7 @@ class Images(Task):
 
 @TASKS.register("image-classification")
 @dataclass(frozen=True)
-class ImageClassification(Images, Labelled):
+class ImageClassification(Images, LabelledMedia):
     """Column `image`; the labels are those that the model learned."""
 
     name: ClassVar[str] = "image-classification"
@@ -66,7 +63,7 @@ class ImageClassification(Images, Labelled):
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
     ) -> list[Prediction]:
         """{label, score, scores}."""
-        on = next(model.parameters()).device
+        on = model.device
         results = []
         for pixels in self.pixels(rows):
             scores = model(pixels.to(on), dtype=dtype).softmax(-1)
@@ -96,15 +93,12 @@ class ZeroShotImageClassification(Images):
     @property
     def inputs(self) -> tuple[Input, ...]:
         """`image` and `choices`."""
-        return (Input("image"), Input("choices", separator="|"))
+        return (Input("image"), CHOICES)
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Images that are not there, and rows without a choice."""
         yield from super().faults(rows, tokenizer, max_length=max_length)
-        for number, row in enumerate(rows):
-            if len(row["choices"]) < 2:
-                what = f"{len(row['choices'])} choices"
-                yield Fault(number, "choices", Problem(what, allowed="two or more", fix="name what it may show"))
+        yield from too_few(rows, fix="name what it may show")
 
     @torch.inference_mode()
     def answers(
@@ -112,7 +106,7 @@ class ZeroShotImageClassification(Images):
     ) -> list[Prediction]:
         """{label, score, scores}: the score of a label among the row's choices."""
         assert tokenizer is not None
-        on = next(model.parameters()).device
+        on = model.device
         results = []
         for row, pixels in zip(rows, self._one_by_one(rows), strict=True):
             texts = [SENTENCE.format(choice) for choice in row["choices"]]

@@ -47,7 +47,7 @@ def passes(model: Model, examples: Examples, *, dtype: torch.dtype, tokens: int 
 
     The model is left in the mode (training or not) in which it came.
     """
-    on, was_training = next(model.parameters()).device, model.training
+    on, was_training = model.device, model.training
     model.eval()
     try:
         for rows in plan(examples.lengths, tokens=tokens, sort=True):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from regard.config import Settings, parse
-from regard.tasks.task import Prediction, Task
+from regard.errors import Problem
+from regard.tasks.labelled import Labelled
+from regard.tasks.task import Fault, Prediction, Row
 
 
 class Saved(Settings, extra="ignore"):
@@ -20,13 +23,12 @@ class Saved(Settings, extra="ignore"):
 
 
 @dataclass(frozen=True)
-class Labelled(Task):
+class LabelledMedia(Labelled):
     """A task whose labels the model has learned. features: the checkpoint's preprocessor_config.json."""
 
     over: ClassVar[tuple[str, ...]] = ("sequence",)
     needs_tokenizer: ClassVar[bool] = False
 
-    labels: tuple[str, ...]
     features: Mapping[str, Any]
 
     @classmethod
@@ -39,10 +41,12 @@ class Labelled(Task):
         """Labels, and what is fed to the model."""
         return {"labels": list(self.labels), "features": dict(self.features)}
 
-    @property
-    def n_outputs(self) -> int:
-        """One a label."""
-        return len(self.labels)
+
+def missing(rows: Sequence[Row], column: str, *, fix: str) -> Iterator[Fault]:
+    """Files that are not there."""
+    for number, row in enumerate(rows):
+        if not Path(row[column]).is_file():
+            yield Fault(number, column, Problem(f"no such file: {row[column]}", fix=fix))
 
 
 def best(labels: Sequence[str], probabilities: Sequence[float]) -> Prediction:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from regard.errors import Problem
 from regard.tasks.infer import Outputs
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Example, Fault, OnePass, Prediction, Row, by_row
-from regard.tasks.texts import PAIR, TEXT, encode_texts
+from regard.tasks.texts import CHOICES, PAIR, TEXT, encode_texts, too_few
 from regard.text.tokenizer import Tokenizer
 
 
@@ -25,19 +24,10 @@ class MultipleChoice(OnePass):
     name: ClassVar[str] = "multiple-choice"
     over: ClassVar[tuple[str, ...]] = ("sequence",)
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`, which says no more than the name."""
-        return cls()
-
-    def settings(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """`context`, and `choices`, parted by `|` where a cell holds one text."""
-        return (Input("context"), Input("choices", separator="|"))
+        """`context` and `choices`."""
+        return (Input("context"), CHOICES)
 
     @property
     def n_outputs(self) -> int:
@@ -46,10 +36,7 @@ class MultipleChoice(OnePass):
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Rows with nothing to choose from."""
-        for number, row in enumerate(rows):
-            if len(row["choices"]) < 2:
-                what = f"{len(row['choices'])} choices"
-                yield Fault(number, "choices", Problem(what, allowed="two or more", fix="give what is to be chosen from"))
+        return too_few(rows, fix="give what is to be chosen from")
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
         """An example a choice, behind its context; what is too long loses the end of the longer text."""

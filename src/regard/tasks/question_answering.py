@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -41,15 +41,6 @@ class QuestionAnswering(OnePass):
 
     name: ClassVar[str] = "question-answering"
     over: ClassVar[tuple[str, ...]] = ("tokens",)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`, which says no more than the name."""
-        return cls()
-
-    def settings(self) -> dict[str, Any]:
-        """None."""
-        return {}
 
     @property
     def inputs(self) -> tuple[Input, ...]:

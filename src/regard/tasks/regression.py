@@ -4,51 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from regard.config import Settings, parse
 from regard.tasks.infer import Outputs
 from regard.tasks.inputs import Input
+from regard.tasks.labelled import Labelled
 from regard.tasks.task import TASKS, Example, OnePass, Prediction, Row
 from regard.tasks.texts import MAYBE_PAIR, TEXT, encode_texts, given_texts
 from regard.text.tokenizer import Tokenizer
 
 
-class Saved(Settings, extra="ignore"):
-    """What `task.json` says."""
-
-    labels: tuple[str, ...]
-    """What each number is about, in the order of the head's outputs."""
-
-
 @TASKS.register("regression")
 @dataclass(frozen=True)
-class Regression(OnePass):
-    """Columns `text` and, for a model that compares, `pair`."""
+class Regression(Labelled, OnePass):
+    """Columns `text` and, for a model that compares, `pair`. labels: what each number is about."""
 
     name: ClassVar[str] = "regression"
     over: ClassVar[tuple[str, ...]] = ("sequence",)
-
-    labels: tuple[str, ...]
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`."""
-        return cls(parse(Saved, settings, where="task.json").labels)
-
-    def settings(self) -> dict[str, Any]:
-        """The labels."""
-        return {"labels": self.labels}
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """`text`, and perhaps `pair`."""
         return (TEXT, MAYBE_PAIR)
-
-    @property
-    def n_outputs(self) -> int:
-        """One a label."""
-        return len(self.labels)
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
         """`input_ids`, `truncated`, `type_ids` where there are pairs."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.errors import Problem
-from regard.tasks.task import Fault, Row
+from regard.tasks.inputs import Input
+from regard.tasks.media import missing
+from regard.tasks.task import Fault, Row, Task
+from regard.text.tokenizer import Tokenizer
 
 ROWS = 8
 """Pieces of recordings in one batch."""
@@ -23,11 +24,17 @@ QUIET = 0.2
 """Seconds that are compared with each other."""
 
 
-def missing(rows: Sequence[Row]) -> Iterator[Fault]:
-    """Recordings that are not there."""
-    for number, row in enumerate(rows):
-        if not Path(row["audio"]).is_file():
-            yield Fault(number, "audio", Problem(f"no such file: {row['audio']}", fix="give the path of a recording"))
+class Sounds(Task):
+    """What such tasks have in common: a column `audio`, the path of a recording."""
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`audio`."""
+        return (Input("audio"),)
+
+    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
+        """Recordings that are not there."""
+        return missing(rows, "audio", fix="give the path of a recording")
 
 
 def hear(path: str, settings: Mapping[str, Any]) -> Iterator[tuple[Tensor, Tensor | None, list[int]]]:

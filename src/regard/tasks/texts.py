@@ -1,15 +1,18 @@
-"""What tasks share that judge a text, or two texts, as a whole."""
+"""What tasks share that judge a text, two texts, or several to choose from, as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from regard.errors import Problem
 from regard.tasks.inputs import Input
-from regard.tasks.task import Example, Row
+from regard.tasks.task import Example, Fault, Row
 from regard.text.tokenizer import Tokenizer
 
 TEXT, PAIR = Input("text"), Input("pair")
+CHOICES = Input("choices", separator="|")
+"""Texts that are parted by `|` where a cell holds them all."""
 MAYBE_PAIR = Input("pair", optional=True)
 """The second text of a checkpoint of other people's, which does not say whether it reads one."""
 
@@ -32,6 +35,13 @@ def encode_texts(
             if any(paired):
                 examples[i]["type_ids"] = [0] * len(ids[place]) if types is None else types[place]
     return examples
+
+
+def too_few(rows: Sequence[Row], *, fix: str) -> Iterator[Fault]:
+    """Rows with nothing to choose from."""
+    for number, row in enumerate(rows):
+        if len(row["choices"]) < 2:
+            yield Fault(number, "choices", Problem(f"{len(row['choices'])} choices", allowed="two or more", fix=fix))
 
 
 def given_texts(result: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:

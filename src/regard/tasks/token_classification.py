@@ -5,54 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 
-from regard.config import Settings, parse
 from regard.tasks.entities import Tagged, are_parts, entities
 from regard.tasks.infer import Outputs
 from regard.tasks.inputs import Input
+from regard.tasks.labelled import Labelled
 from regard.tasks.task import TASKS, Example, OnePass, Prediction, Row, by_row
 from regard.tasks.windows import Token, windows, words
 from regard.text.tokenizer import Tokenizer
 
 
-class Saved(Settings, extra="ignore"):
-    """What `task.json` says."""
-
-    labels: tuple[str, ...]
-    """In the order of the head's outputs."""
-
-
 @TASKS.register("token-classification")
 @dataclass(frozen=True)
-class TokenClassification(OnePass):
+class TokenClassification(Labelled, OnePass):
     """Column `text`, or `tokens`, its words. A word's label is that of its first token (Devlin et al. 2019, §5.3)."""
 
     name: ClassVar[str] = "token-classification"
     over: ClassVar[tuple[str, ...]] = ("tokens",)
 
-    labels: tuple[str, ...]
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """From `task.json`."""
-        return cls(parse(Saved, settings, where="task.json").labels)
-
-    def settings(self) -> dict[str, Any]:
-        """The labels."""
-        return {"labels": self.labels}
-
     @property
     def inputs(self) -> tuple[Input, ...]:
         """`text`, or `tokens` in its place."""
         return (Input("text"), Input("tokens", separator=" ", instead="text"))
-
-    @property
-    def n_outputs(self) -> int:
-        """One a label."""
-        return len(self.labels)
 
     @property
     def finds_entities(self) -> bool:

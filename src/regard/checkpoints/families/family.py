@@ -387,7 +387,7 @@ def _said_of(config: ModelConfig) -> dict[str, Any]:
         "n_decoder_layers": config.decoder_layers,
         "n_decoder_heads": config.decoder_heads,
         "d_decoder_ff": config.d_decoder_ff or config.d_ff,
-        "max_decoder_positions": config.max_decoder_positions or config.max_positions,
+        "max_decoder_positions": config.decoder_positions,
         "decoder_vocab_size": config.target_vocab_size,
         "attention_bias": config.attention_biases,
         "last_norm": config.ends_in_norm,
