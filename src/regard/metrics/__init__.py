@@ -1,18 +1,22 @@
 """How good a model is and how sure that number is (floor 1).
 
 Every metric is a :class:`Metric`: a value with its 95% bootstrap interval. Importing this package needs numpy alone;
-scipy is imported by the functions that use it.
+scipy and sacrebleu are imported by the functions that use them.
 """
 
 from regard.metrics.bootstrap import Metric, interval, interval_of_sums, mean_interval
 from regard.metrics.calibration import expected_calibration_error, fit_temperature
 from regard.metrics.classification import ClassificationReport, ClassScores, multi_label, single_label
 from regard.metrics.regression import regression
+from regard.metrics.text_report import TextReport
+from regard.metrics.translation import bleu_tokenizer, translated
 
 __all__ = [
     "ClassScores",
     "ClassificationReport",
     "Metric",
+    "TextReport",
+    "bleu_tokenizer",
     "expected_calibration_error",
     "fit_temperature",
     "interval",
@@ -21,4 +25,5 @@ __all__ = [
     "multi_label",
     "regression",
     "single_label",
+    "translated",
 ]
