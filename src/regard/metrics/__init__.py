@@ -8,6 +8,7 @@ from regard.metrics.bootstrap import Metric, interval, interval_of_sums, mean_in
 from regard.metrics.calibration import expected_calibration_error, fit_temperature
 from regard.metrics.classification import ClassificationReport, ClassScores, multi_label, single_label
 from regard.metrics.regression import regression
+from regard.metrics.summaries import summarized
 from regard.metrics.text_report import TextReport
 from regard.metrics.translation import bleu_tokenizer, translated
 
@@ -25,5 +26,6 @@ __all__ = [
     "multi_label",
     "regression",
     "single_label",
+    "summarized",
     "translated",
 ]
