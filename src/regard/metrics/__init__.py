@@ -7,6 +7,7 @@ scipy and sacrebleu are imported by the functions that use them.
 from regard.metrics.bootstrap import Metric, interval, interval_of_sums, mean_interval
 from regard.metrics.calibration import expected_calibration_error, fit_temperature
 from regard.metrics.classification import ClassificationReport, ClassScores, multi_label, single_label
+from regard.metrics.language import modelled
 from regard.metrics.regression import regression
 from regard.metrics.summaries import summarized
 from regard.metrics.text_report import TextReport
@@ -23,6 +24,7 @@ __all__ = [
     "interval",
     "interval_of_sums",
     "mean_interval",
+    "modelled",
     "multi_label",
     "regression",
     "single_label",

@@ -100,6 +100,11 @@ def resampled_sums(rows: Any, *, resamples: int = RESAMPLES, seed: int = 0) -> F
     return np.concatenate([np.asarray(times @ rows, dtype=np.float64) for times in chunks])
 
 
+def ratio(part: Floats, whole: Floats | Ints) -> Floats:
+    """`part / whole`, which is 0 where `whole` is 0: what a resample without a single case of something counts as."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
 def times_drawn(n_rows: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[Floats]:
     """How often each resample holds each row, as chunks (some resamples, n_rows) of at most :data:`CHUNK` entries."""
     for rows in _rows_drawn(n_rows, resamples, seed):

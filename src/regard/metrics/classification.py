@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regard.errors import DataError
-from regard.metrics.bootstrap import Metric, resampled_sums
+from regard.metrics.bootstrap import Metric, ratio, resampled_sums
 from regard.metrics.calibration import BINS, binned_gaps
 from regard.metrics.checks import Floats, class_labels, distributions, floats, same_length, unit_interval
 
@@ -132,17 +132,17 @@ class _Draws:
         return Metric.of(np.abs(self._sums[:, columns]).sum(axis=1) / self._n_rows)
 
     def micro_f1(self) -> Metric:
-        return Metric.of(_ratio(2 * self.hits.sum(axis=1), (self.predicted + self.actual).sum(axis=1)))
+        return Metric.of(ratio(2 * self.hits.sum(axis=1), (self.predicted + self.actual).sum(axis=1)))
 
     def macro_f1(self) -> Metric:
         seen = (self.predicted + self.actual > 0).sum(axis=1)
-        return Metric.of(_ratio(self._f1().sum(axis=1), seen))
+        return Metric.of(ratio(self._f1().sum(axis=1), seen))
 
     def per_class(self, names: Sequence[str]) -> list[ClassScores]:
         columns = zip(
             names,
-            _ratio(self.hits, self.predicted).T,
-            _ratio(self.hits, self.actual).T,
+            ratio(self.hits, self.predicted).T,
+            ratio(self.hits, self.actual).T,
             self._f1().T,
             self.actual[0],
             strict=True,
@@ -153,11 +153,7 @@ class _Draws:
         ]
 
     def _f1(self) -> Floats:
-        return _ratio(2 * self.hits, self.predicted + self.actual)
-
-
-def _ratio(part: Floats, whole: Floats | NDArray[np.int64]) -> Floats:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+        return ratio(2 * self.hits, self.predicted + self.actual)
 
 
 def _same_classes(names: Sequence[str], n_classes: int) -> None:
