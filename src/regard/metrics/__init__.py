@@ -7,6 +7,8 @@ scipy and sacrebleu are imported by the functions that use them.
 from regard.metrics.bootstrap import Metric, interval, interval_of_sums, mean_interval
 from regard.metrics.calibration import expected_calibration_error, fit_temperature
 from regard.metrics.classification import ClassificationReport, ClassScores, multi_label, single_label
+from regard.metrics.direction import SMALLER_IS_BETTER, is_better
+from regard.metrics.generation import answered, varied
 from regard.metrics.language import modelled
 from regard.metrics.regression import regression
 from regard.metrics.summaries import summarized
@@ -14,15 +16,18 @@ from regard.metrics.text_report import TextReport
 from regard.metrics.translation import bleu_tokenizer, translated
 
 __all__ = [
+    "SMALLER_IS_BETTER",
     "ClassScores",
     "ClassificationReport",
     "Metric",
     "TextReport",
+    "answered",
     "bleu_tokenizer",
     "expected_calibration_error",
     "fit_temperature",
     "interval",
     "interval_of_sums",
+    "is_better",
     "mean_interval",
     "modelled",
     "multi_label",
@@ -30,4 +35,5 @@ __all__ = [
     "single_label",
     "summarized",
     "translated",
+    "varied",
 ]
