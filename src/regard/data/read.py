@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from regard.data.formats import READERS
+from regard.data.formats import READERS, Part, Reader
 from regard.data.hub import HUB, fetch
 from regard.data.lines import COMPRESSED, File
+from regard.data.parallel import is_parallel, parallel
 from regard.data.rows import Row
 from regard.errors import DataError, Problem, Problems, did_you_mean, listed
 
@@ -24,22 +25,22 @@ class Table:
     leaves such rows out: raise the problems after the first pass, before anything is done with the rows.
     """
 
-    def __init__(self, source: str, files: list[File], *, format: str, columns: Mapping[str, str | int]) -> None:
+    def __init__(self, source: str, parts: Sequence[Part], *, problems: Problems, columns: Mapping[str, str | int]) -> None:
         self.source = source
         """The source as the user gave it."""
-        self.problems = files[0].problems
+        self.problems = problems
         self.mapped = {ours: str(theirs) for ours, theirs in columns.items()}
         """Our column -> the file's, as the user mapped them; numbers as text."""
-        self._files, self._reader = files, READERS[format]
+        self._parts = parts
         # The first pass over the rows reports what is wrong with them; here only what makes the file unreadable counts.
-        with self._reader(replace(files[0], problems=Problems())) as sheet:
+        with parts[0].open(Problems()) as sheet:
             self.columns = sheet.columns
             """The file's own column names in order; "0", "1", … where the columns were given by number."""
 
     @property
     def paths(self) -> list[Path]:
-        """The files that are read, in order."""
-        return [file.path for file in self._files]
+        """The files that are read, in order; one that is read twice is there twice."""
+        return [path for part in self._parts for path in part.paths]
 
     def theirs(self, ours: str) -> str:
         """The name that the file has for our column; the same name when it is not mapped."""
@@ -54,8 +55,8 @@ class Table:
 
     def __iter__(self) -> Iterator[Row]:
         gone = {*self.mapped, *self.mapped.values()}
-        for file in self._files:
-            with self._reader(file) as sheet:
+        for part in self._parts:
+            with part.open(self.problems) as sheet:
                 for row in sheet.rows:
                     yield self._renamed(row, gone) if gone else row
 
@@ -74,10 +75,11 @@ def read(
 ) -> Table:
     """Open a source and learn its columns; rows are read when the table is iterated.
 
-    source: a file (see :data:`FORMATS`), a folder that holds one such file or one sub-folder of `.txt` files a class, or
-    `hub:owner/name[/config][@revision][#split]`. columns: our column -> its name in the file, or its number from 0 in a file
-    without a header. format: a name in `READERS`, for a file whose ending does not tell. problems: collects what the passes
-    over the rows find wrong; None means the table's own collector.
+    source: a file (see :data:`FORMATS`), a folder that holds one such file or one sub-folder of `.txt` files a class,
+    parallel files (`train.en-de`, see :mod:`regard.data.parallel`), or `hub:owner/name[/config][@revision][#split]`.
+    columns: our column -> its name in the file, or its number from 0 in a file without a header. format: a name in
+    `READERS`, for a file whose ending does not tell. problems: collects what the passes over the rows find wrong; None means
+    the table's own collector.
 
     Raises DataError for what makes the source unreadable (together with what `problems` held before).
     """
@@ -85,10 +87,9 @@ def read(
     columns = columns or {}
     try:
         _check_map(columns)
-        files, found = _files(str(source), format)
-        numbered = any(isinstance(theirs, int) for theirs in columns.values())
-        opened = [File(path, name, headerless=numbered, problems=problems) for path, name in files]
-        return Table(str(source), opened, format=found, columns=columns)
+        headerless = any(isinstance(theirs, int) for theirs in columns.values())
+        parts = _parts(str(source), format, headerless=headerless)
+        return Table(str(source), parts, problems=problems, columns=columns)
     except DataError as error:
         for problem in error.problems:
             problems.append(problem)
@@ -109,6 +110,17 @@ def _check_map(columns: Mapping[str, str | int]) -> None:
             what = f"{' and '.join(sharing)} are both mapped to column {theirs}"
             problems.add(what, where=where, fix="map each to a column of its own")
     problems.raise_if_any()
+
+
+def _parts(source: str, format: str | None, *, headerless: bool) -> list[Part]:
+    if format is None and is_parallel(Path(source)):
+        return parallel(source, headerless=headerless)
+    files, found = _files(source, format)
+    return [_part(path, name, READERS[found], headerless=headerless) for path, name in files]
+
+
+def _part(path: Path, name: str, reader: Reader, *, headerless: bool) -> Part:
+    return Part((path,), lambda problems: reader(File(path, name, headerless=headerless, problems=problems)))
 
 
 def _files(source: str, format: str | None) -> tuple[list[tuple[Path, str]], str]:
