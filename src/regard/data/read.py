@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from regard.data.documents import TEXTS, Documents
 from regard.data.formats import READERS, Part, Reader
 from regard.data.hub import HUB, fetch
 from regard.data.lines import COMPRESSED, File
@@ -71,6 +72,7 @@ def read(
     *,
     columns: Mapping[str, str | int] | None = None,
     format: str | None = None,
+    documents: Documents = "line",
     problems: Problems | None = None,
 ) -> Table:
     """Open a source and learn its columns; rows are read when the table is iterated.
@@ -78,8 +80,9 @@ def read(
     source: a file (see :data:`FORMATS`), a folder that holds one such file or one sub-folder of `.txt` files a class,
     parallel files (`train.en-de`, see :mod:`regard.data.parallel`), or `hub:owner/name[/config][@revision][#split]`.
     columns: our column -> its name in the file, or its number from 0 in a file without a header. format: a name in
-    `READERS`, for a file whose ending does not tell. problems: collects what the passes over the rows find wrong; None means
-    the table's own collector.
+    `READERS`, for a file whose ending does not tell. documents: what a document of a `.txt` file is, a row as long as it is
+    short (see :mod:`regard.data.documents`); unless that is a line, a folder may hold many such files. problems: collects
+    what the passes over the rows find wrong; None means the table's own collector.
 
     Raises DataError for what makes the source unreadable (together with what `problems` held before).
     """
@@ -88,7 +91,7 @@ def read(
     try:
         _check_map(columns)
         headerless = any(isinstance(theirs, int) for theirs in columns.values())
-        parts = _parts(str(source), format, headerless=headerless)
+        parts = _parts(str(source), format, documents, headerless=headerless)
         return Table(str(source), parts, problems=problems, columns=columns)
     except DataError as error:
         for problem in error.problems:
@@ -112,25 +115,27 @@ def _check_map(columns: Mapping[str, str | int]) -> None:
     problems.raise_if_any()
 
 
-def _parts(source: str, format: str | None, *, headerless: bool) -> list[Part]:
+def _parts(source: str, format: str | None, documents: Documents, *, headerless: bool) -> list[Part]:
     if format is None and is_parallel(Path(source)):
         return parallel(source, headerless=headerless)
-    files, found = _files(source, format)
-    return [_part(path, name, READERS[found], headerless=headerless) for path, name in files]
+    files, found = _files(source, format, many=documents != "line")
+    reader = TEXTS[documents] if found == "txt" else READERS[found]
+    return [_part(path, name, reader, headerless=headerless) for path, name in files]
 
 
 def _part(path: Path, name: str, reader: Reader, *, headerless: bool) -> Part:
     return Part((path,), lambda problems: reader(File(path, name, headerless=headerless, problems=problems)))
 
 
-def _files(source: str, format: str | None) -> tuple[list[tuple[Path, str]], str]:
-    """The files of a source with the names that messages give them, and their format."""
+def _files(source: str, format: str | None, *, many: bool) -> tuple[list[tuple[Path, str]], str]:
+    """The files of a source with the names that messages give them, and their format. many: whether a folder may hold more
+    than one `.txt` file."""
     if source.startswith(HUB):
         files = fetch(source)
         return [(path, f"{source}: {path.name}") for path in files], format or _format(files[0], str(files[0].name))
     path = Path(source)
     if path.is_dir():
-        return _folder(path, format)
+        return _folder(path, format, many=many)
     if not path.exists():
         raise DataError("no such file", where=source, fix=_missing_fix(path))
     if not path.is_file():
@@ -138,12 +143,14 @@ def _files(source: str, format: str | None) -> tuple[list[tuple[Path, str]], str
     return [(path, source)], format or _format(path, source)
 
 
-def _folder(folder: Path, format: str | None) -> tuple[list[tuple[Path, str]], str]:
+def _folder(folder: Path, format: str | None, *, many: bool) -> tuple[list[tuple[Path, str]], str]:
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"the folder cannot be read: {error.strerror}", where=str(folder), fix="check your rights") from None
     files = [path for path in entries if path.is_file() and ending(path) in FORMATS and not _is_about(path)]
+    if many and files and all(ending(path) == "txt" for path in files):
+        return [(path, str(path)) for path in files], "txt"
     if len(files) > 1:
         what, names = f"the folder holds {len(files)} data files", listed(path.name for path in files)
         raise DataError(what, where=str(folder), allowed="one", fix=f"name one of them: {names}")
