@@ -41,6 +41,15 @@ class Sheet:
     rows: Iterator[Row]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a table reads in one go. paths: the files, one as a rule; open: given where problems go, a context with what they
+    hold."""
+
+    paths: tuple[Path, ...]
+    open: Callable[[Problems], AbstractContextManager[Sheet]]
+
+
 Reader = Callable[[File], AbstractContextManager[Sheet]]
 READERS: Registry[Reader] = Registry("format")
 
@@ -99,7 +108,7 @@ def read_json(file: File) -> Iterator[Sheet]:
 @contextmanager
 def read_parquet(file: File) -> Iterator[Sheet]:
     """Apache Parquet, read one batch of rows at a time; a compressed one is unpacked to a temporary file first."""
-    _refuse_numbers(file)
+    refuse_numbers(file)
     with _seekable(file) as stream:
         try:
             parquet = pq.ParquetFile(stream)
@@ -112,7 +121,7 @@ def read_parquet(file: File) -> Iterator[Sheet]:
 @contextmanager
 def read_folders(file: File) -> Iterator[Sheet]:
     """A folder with one sub-folder a class, and in it one `.txt` file a text: columns `text` and `label`."""
-    _refuse_numbers(file)
+    refuse_numbers(file)
     yield Sheet(["text", "label"], _folder_rows(file))
 
 
@@ -220,7 +229,7 @@ def _jsonl_values(file: File, lines: Iterator[Line]) -> Iterator[Value]:
 
 
 def _json_sheet(file: File, values: Iterator[Value]) -> Sheet:
-    _refuse_numbers(file)
+    refuse_numbers(file)
     head = list(islice(values, PEEK))
     if not head:
         file.fail_empty()
@@ -240,7 +249,8 @@ def _json_rows(file: File, values: Iterator[Value]) -> Iterator[Row]:
             )
 
 
-def _refuse_numbers(file: File) -> None:
+def refuse_numbers(file: File) -> None:
+    """Give up where columns were given by number though the format has names for them."""
     if file.headerless:
         file.fail("columns are given by number, but the columns of this format have names", fix="--columns text=review")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from regard.data.formats import READERS
+from regard.data.documents import TEXTS, Documents
+from regard.data.formats import READERS, Part, Reader
 from regard.data.hub import HUB, fetch
 from regard.data.lines import COMPRESSED, File
+from regard.data.parallel import is_parallel, parallel
 from regard.data.rows import Row
 from regard.errors import DataError, Problem, Problems, did_you_mean, listed
 
@@ -24,22 +26,22 @@ class Table:
     leaves such rows out: raise the problems after the first pass, before anything is done with the rows.
     """
 
-    def __init__(self, source: str, files: list[File], *, format: str, columns: Mapping[str, str | int]) -> None:
+    def __init__(self, source: str, parts: Sequence[Part], *, problems: Problems, columns: Mapping[str, str | int]) -> None:
         self.source = source
         """The source as the user gave it."""
-        self.problems = files[0].problems
+        self.problems = problems
         self.mapped = {ours: str(theirs) for ours, theirs in columns.items()}
         """Our column -> the file's, as the user mapped them; numbers as text."""
-        self._files, self._reader = files, READERS[format]
+        self._parts = parts
         # The first pass over the rows reports what is wrong with them; here only what makes the file unreadable counts.
-        with self._reader(replace(files[0], problems=Problems())) as sheet:
+        with parts[0].open(Problems()) as sheet:
             self.columns = sheet.columns
             """The file's own column names in order; "0", "1", … where the columns were given by number."""
 
     @property
     def paths(self) -> list[Path]:
-        """The files that are read, in order."""
-        return [file.path for file in self._files]
+        """The files that are read, in order; one that is read twice is there twice."""
+        return [path for part in self._parts for path in part.paths]
 
     def theirs(self, ours: str) -> str:
         """The name that the file has for our column; the same name when it is not mapped."""
@@ -54,8 +56,8 @@ class Table:
 
     def __iter__(self) -> Iterator[Row]:
         gone = {*self.mapped, *self.mapped.values()}
-        for file in self._files:
-            with self._reader(file) as sheet:
+        for part in self._parts:
+            with part.open(self.problems) as sheet:
                 for row in sheet.rows:
                     yield self._renamed(row, gone) if gone else row
 
@@ -70,14 +72,17 @@ def read(
     *,
     columns: Mapping[str, str | int] | None = None,
     format: str | None = None,
+    documents: Documents = "line",
     problems: Problems | None = None,
 ) -> Table:
     """Open a source and learn its columns; rows are read when the table is iterated.
 
-    source: a file (see :data:`FORMATS`), a folder that holds one such file or one sub-folder of `.txt` files a class, or
-    `hub:owner/name[/config][@revision][#split]`. columns: our column -> its name in the file, or its number from 0 in a file
-    without a header. format: a name in `READERS`, for a file whose ending does not tell. problems: collects what the passes
-    over the rows find wrong; None means the table's own collector.
+    source: a file (see :data:`FORMATS`), a folder that holds one such file or one sub-folder of `.txt` files a class,
+    parallel files (`train.en-de`, see :mod:`regard.data.parallel`), or `hub:owner/name[/config][@revision][#split]`.
+    columns: our column -> its name in the file, or its number from 0 in a file without a header. format: a name in
+    `READERS`, for a file whose ending does not tell. documents: what a document of a `.txt` file is, a row as long as it is
+    short (see :mod:`regard.data.documents`); unless that is a line, a folder may hold many such files. problems: collects
+    what the passes over the rows find wrong; None means the table's own collector.
 
     Raises DataError for what makes the source unreadable (together with what `problems` held before).
     """
@@ -85,10 +90,9 @@ def read(
     columns = columns or {}
     try:
         _check_map(columns)
-        files, found = _files(str(source), format)
-        numbered = any(isinstance(theirs, int) for theirs in columns.values())
-        opened = [File(path, name, headerless=numbered, problems=problems) for path, name in files]
-        return Table(str(source), opened, format=found, columns=columns)
+        headerless = any(isinstance(theirs, int) for theirs in columns.values())
+        parts = _parts(str(source), format, documents, headerless=headerless)
+        return Table(str(source), parts, problems=problems, columns=columns)
     except DataError as error:
         for problem in error.problems:
             problems.append(problem)
@@ -111,14 +115,27 @@ def _check_map(columns: Mapping[str, str | int]) -> None:
     problems.raise_if_any()
 
 
-def _files(source: str, format: str | None) -> tuple[list[tuple[Path, str]], str]:
-    """The files of a source with the names that messages give them, and their format."""
+def _parts(source: str, format: str | None, documents: Documents, *, headerless: bool) -> list[Part]:
+    if format is None and is_parallel(Path(source)):
+        return parallel(source, headerless=headerless)
+    files, found = _files(source, format, many=documents != "line")
+    reader = TEXTS[documents] if found == "txt" else READERS[found]
+    return [_part(path, name, reader, headerless=headerless) for path, name in files]
+
+
+def _part(path: Path, name: str, reader: Reader, *, headerless: bool) -> Part:
+    return Part((path,), lambda problems: reader(File(path, name, headerless=headerless, problems=problems)))
+
+
+def _files(source: str, format: str | None, *, many: bool) -> tuple[list[tuple[Path, str]], str]:
+    """The files of a source with the names that messages give them, and their format. many: whether a folder may hold more
+    than one `.txt` file."""
     if source.startswith(HUB):
         files = fetch(source)
         return [(path, f"{source}: {path.name}") for path in files], format or _format(files[0], str(files[0].name))
     path = Path(source)
     if path.is_dir():
-        return _folder(path, format)
+        return _folder(path, format, many=many)
     if not path.exists():
         raise DataError("no such file", where=source, fix=_missing_fix(path))
     if not path.is_file():
@@ -126,12 +143,14 @@ def _files(source: str, format: str | None) -> tuple[list[tuple[Path, str]], str
     return [(path, source)], format or _format(path, source)
 
 
-def _folder(folder: Path, format: str | None) -> tuple[list[tuple[Path, str]], str]:
+def _folder(folder: Path, format: str | None, *, many: bool) -> tuple[list[tuple[Path, str]], str]:
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"the folder cannot be read: {error.strerror}", where=str(folder), fix="check your rights") from None
     files = [path for path in entries if path.is_file() and ending(path) in FORMATS and not _is_about(path)]
+    if many and files and all(ending(path) == "txt" for path in files):
+        return [(path, str(path)) for path in files], "txt"
     if len(files) > 1:
         what, names = f"the folder holds {len(files)} data files", listed(path.name for path in files)
         raise DataError(what, where=str(folder), allowed="one", fix=f"name one of them: {names}")

@@ -16,16 +16,23 @@ HALF_PAIR = r"half a surrogate pair (\ud800 to \udfff), which is no character"
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row. number: as the user would count the data rows, from 1; line: where it starts in the file, from 1, None where
-    lines mean nothing; file: what messages call its file."""
+    lines mean nothing; file: what messages call its file; files: for a row that lies in several files, the name of each
+    column's."""
 
     number: int
     line: int | None
     values: Mapping[str, Any]
     file: str
+    files: Mapping[str, str] | None = None
 
     def where(self, column: str | None = None) -> str:
-        """The row's place in words: `reviews.csv, row 3 (line 4), column label`."""
-        return place(self.file, row=self.number, line=self.line, column=column)
+        """The row's place in words: `reviews.csv, row 3 (line 4), column label`; of one in several
+        files `train.de, line 3 (beside train.en, line 3)`, the column's first."""
+        if self.files is None:
+            return place(self.file, row=self.number, line=self.line, column=column)
+        here = self.files.get(column or "", self.file)
+        others = (place(name, line=self.line) for name in self.files.values() if name != here)
+        return f"{place(here, line=self.line)} (beside {', '.join(others)})"
 
 
 def kind_of(value: object) -> str:
