@@ -51,12 +51,15 @@ class DataConfig(Settings):
 class TokenizerConfig(Settings):
     """The vocabulary of a model trained from scratch; a pretrained model brings its own."""
 
-    kind: Literal["wordpiece", "bpe", "unigram", "byte", "char"] = "wordpiece"
-    """How text is cut: into learned pieces (`wordpiece`, `bpe`, `unigram`), bytes or characters."""
+    kind: Literal["wordpiece", "bpe", "unigram", "byte", "char"] | None = None
+    """How text is cut: into learned pieces (`wordpiece`, `bpe`, `unigram`), bytes or characters; None means what suits the
+    task."""
     vocab_size: int = Field(8000, ge=2)
     """Entries of the vocabulary, special tokens included; a small corpus may fill fewer."""
-    lower_case: bool = True
-    """Fold upper case into lower case before cutting."""
+    lower_case: bool | None = None
+    """Fold upper case into lower case before cutting; None means where the task only reads, and not where it writes."""
+    joint: bool = True
+    """One vocabulary for what an encoder-decoder reads and what it writes; false means one for each."""
 
 
 class BatchConfig(Settings):
@@ -99,8 +102,15 @@ class TrainingConfig(Settings):
     """Largest global norm of the gradient; larger ones are scaled down. `inf` means never, and so does None."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout while training; None means what the model's config says."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Probability mass moved from the right class to all classes evenly (Szegedy et al. 2016, §7)."""
+    label_smoothing: float | None = Field(None, ge=0, lt=1)
+    """Probability mass moved from the right class to all classes evenly (Szegedy et al. 2016, §7); None means the task's
+    default."""
+    average: int = Field(1, ge=1)
+    """Evaluations whose weights are averaged (Vaswani et al. 2017, §6.1): what is evaluated, and kept if it is the best, is
+    the mean of the last so many."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """What is evaluated and kept is a running mean of the weights (Polyak and Juditsky 1992), of which this share stays at
+    every step, as 0.999; None means the weights themselves."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the matrix products; master weights stay float32. `auto` takes bfloat16 where the hardware has it."""
     threads: int | None = Field(None, ge=1)

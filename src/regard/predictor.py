@@ -24,7 +24,6 @@ from regard.errors import CheckpointError, ConfigError, DataError, Problems, lis
 from regard.models.build import filled
 from regard.models.model import Model
 from regard.models.pack import packed
-from regard.tasks.infer import infer
 from regard.tasks.inputs import columns_of, lacking, rows_of
 from regard.tasks.inspect import labelled, opened
 from regard.tasks.task import TASKS, Evaluation, Fault, Learnable, Learned, Prediction, Task, only_predicts
@@ -155,8 +154,7 @@ class Predictor:
         assert self.tokenizer is not None
         table = labelled(task, source, columns=columns, remembered=self._remembered)
         examples = task.encode([row.values for row in table], self.tokenizer, max_length=self._max_length)
-        outputs = infer(self.model, Listed(examples), dtype=self._dtype)
-        return task.evaluate(outputs, examples)
+        return task.measure(self.model, Listed(examples), self.tokenizer, dtype=self._dtype)
 
     def line(self, result: Mapping[str, Any]) -> str:
         """One answer on one line: the answer first, then what was asked; tab-separated."""

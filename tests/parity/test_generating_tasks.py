@@ -19,7 +19,7 @@ from regard.data.audio import read_audio
 from regard.errors import DataError
 from regard.models.build import filled
 from regard.tasks.sound import pieces
-from regard.tasks.text_to_text import Translation
+from regard.tasks.translation import Translation
 from regard.text import Tokenizer, train_tokenizer
 
 TEXTS = ["a fine film", "an ugly song that nobody wants to hear again", "the end", "clever and warm"]

@@ -22,6 +22,9 @@ from regard.layers.ragged import ROUND, Ragged
 Rows = NDArray[np.int64]
 """Numbers of examples."""
 
+SIDES = ("input_ids", "target_ids")
+"""Columns of tokens that an example may have: what is read, and what an encoder-decoder is to write."""
+
 
 def plan(
     lengths: Rows,
@@ -35,34 +38,35 @@ def plan(
 ) -> list[Rows]:
     """Cut examples of these lengths, (examples,) in tokens, into batches; every example is in exactly one.
 
-    tokens: most tokens in a batch (an example longer than that is a batch of its own); rows: most rows. For training the
-    rows are shuffled by (seed, epoch); pools of about `pool` batches are sorted by length, so that the rows of a batch have
-    few different lengths; then the batches are shuffled. For prediction, where order means nothing, `sort` sorts all rows
-    by length, the longest first, so that what does not fit fails at once. Raises ConfigError without any bound.
+    lengths: also (examples, sides), where the bound of tokens holds for each side by itself and the last one counts first in
+    sorting. tokens: most tokens in a batch (an example longer than that is a batch of its own); rows: most rows. For
+    training the rows are shuffled by (seed, epoch); pools of about `pool` batches are sorted by length, so that a batch has
+    few different lengths; then the batches are shuffled. For prediction, where order means nothing, `sort` sorts all rows by
+    length, the longest first, so that what does not fit fails at once. Raises ConfigError without any bound.
     """
     if tokens is None and rows is None:
         raise ConfigError("batches without a bound", where="batch", fix="set batch.tokens or batch.rows")
+    lengths = lengths[:, None] if lengths.ndim == 1 else lengths
     if sort:
-        return _cut(np.argsort(-lengths, kind="stable"), lengths, tokens=tokens, rows=rows)
+        return _cut(np.lexsort(-lengths.T), lengths, tokens=tokens, rows=rows)
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = random.permutation(len(lengths))
     batches: list[Rows] = []
     for start, stop in _pools(order, lengths, tokens=tokens, rows=rows, pool=pool):
         part = order[start:stop]
-        by_length = part[np.argsort(-lengths[part], kind="stable")]
+        by_length = part[np.lexsort(-lengths[part].T)]
         batches += _cut(by_length, lengths, tokens=tokens, rows=rows)
     return [batches[i] for i in random.permutation(len(batches))]
 
 
 def _pools(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None, pool: int) -> Iterator[tuple[int, int]]:
     """Where pools of about `pool` batches start and stop in the shuffled order."""
-    upto = np.cumsum(lengths[order]) if tokens is not None else np.zeros(len(order), np.int64)
+    upto = np.cumsum(lengths[order], axis=0)
     start = 0
     while start < len(order):
         stop = len(order)
         if tokens is not None:
-            before = upto[start - 1] if start else 0
-            stop = min(stop, int(np.searchsorted(upto, before + pool * tokens, side="right")))
+            stop = _full(upto, start, pool * tokens)
         if rows is not None:
             stop = min(stop, start + pool * rows)
         stop = max(stop, start + 1)
@@ -72,17 +76,22 @@ def _pools(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None, 
 
 def _cut(order: Rows, lengths: Rows, *, tokens: int | None, rows: int | None) -> list[Rows]:
     """Cut rows, in this order, wherever the next one would not fit."""
-    upto = np.cumsum(lengths[order])
+    upto = np.cumsum(lengths[order], axis=0)
     batches = []
     start = 0
     while start < len(order):
         stop = len(order) if rows is None else start + rows
         if tokens is not None:
-            before = upto[start - 1] if start else 0
-            stop = min(stop, max(start + 1, int(np.searchsorted(upto, before + tokens, side="right"))))
+            stop = min(stop, max(start + 1, _full(upto, start, tokens)))
         batches.append(order[start:stop])
         start = stop
     return batches
+
+
+def _full(upto: Rows, start: int, tokens: int) -> int:
+    """Where a batch that begins at `start` has no room left on one of its sides; upto: (rows, sides) sums of lengths."""
+    before = upto[start - 1] if start else np.zeros_like(upto[0])
+    return int(min(np.searchsorted(side, bound, side="right") for side, bound in zip(upto.T, before + tokens, strict=True)))
 
 
 class Batches:
@@ -162,7 +171,11 @@ class Examples(Protocol):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(examples,): tokens of each."""
+        """(examples,): tokens that are read of each."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(examples, sides): the lengths of each of :data:`SIDES` that there is."""
 
     def gather(self, indices: Rows, /) -> Gathered:
         """The examples at `indices`, column by column."""
@@ -177,12 +190,19 @@ class Listed:
 
     def __init__(self, examples: Sequence[Mapping[str, Any]]) -> None:
         self._examples = examples
-        self._lengths = np.array([len(example["input_ids"]) for example in examples], dtype=np.int64)
+        sides = [side for side in SIDES if side in (examples[0] if examples else SIDES[:1])]
+        sizes = [[len(example[side]) for side in sides] for example in examples]
+        self._sizes = np.array(sizes, dtype=np.int64).reshape(-1, len(sides))
 
     @property
     def lengths(self) -> Rows:
-        """(examples,): tokens of each."""
-        return self._lengths
+        """(examples,): tokens that are read of each."""
+        return self._sizes[:, 0]
+
+    @property
+    def sizes(self) -> Rows:
+        """(examples, sides): the lengths of each of :data:`SIDES` that there is."""
+        return self._sizes
 
     def gather(self, indices: Rows) -> Gathered:
         """The examples at `indices`, column by column."""
@@ -210,6 +230,11 @@ class Batch:
     ragged: Ragged
     rows: Rows
     targets: Mapping[str, NDArray[Any] | list[NDArray[Any]]] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        """Real ones, those to be written included."""
+        return self.ragged.tokens + sum(len(row) for row in self.targets.get(SIDES[1], ()))
 
     def to(self, device: torch.device) -> Batch:
         """The same with its tensors on a device."""

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from regard.data.batch import SIDES
 from regard.errors import WorkError
 
 Example = Mapping[str, Any]
@@ -39,7 +40,9 @@ class Store:
     def __init__(self, chunks: Sequence[pa.RecordBatch]) -> None:
         self._columns = [{name: _Column(chunk.column(name)) for name in chunk.schema.names} for chunk in chunks]
         self._starts = np.cumsum([0, *(chunk.num_rows for chunk in chunks)])
-        self._lengths = np.concatenate([np.zeros(0, np.int64), *(columns["input_ids"].lengths for columns in self._columns)])
+        sides = [side for side in SIDES if side in (self._columns[0] if self._columns else SIDES[:1])]
+        sizes = [np.stack([columns[side].lengths for side in sides], axis=1) for columns in self._columns]
+        self._sizes = np.concatenate([np.zeros((0, len(sides)), np.int64), *sizes])
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -64,7 +67,12 @@ class Store:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """(examples,): how many `input_ids` each has. Held in memory."""
-        return self._lengths
+        return self._sizes[:, 0]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(examples, sides): the lengths of each of :data:`~regard.data.batch.SIDES` that there is. Held in memory."""
+        return self._sizes
 
     def gather(self, indices: Indices) -> dict[str, NDArray[Any] | list[NDArray[Any]]]:
         """The examples at `indices`, in their order, column by column: a fixed column as one array, a ragged one as a list

@@ -69,6 +69,11 @@ class Ragged:
         """(rows, length), which tokens of its one group are no padding; None = all of every group."""
         return None
 
+    @property
+    def padded_behind(self) -> bool:
+        """Whether what padding there is stands behind the real tokens, where a causal stack does not look."""
+        return True
+
     @cached_property
     def ends(self) -> Tensor:
         """(tokens + spare,): how long each token's row is, 1 for spare ones."""
@@ -125,6 +130,14 @@ class Unpadded(Ragged):
         """The layout for (rows, length), non-zero = real token, at least one of them."""
         return cls(((mask.shape[0], mask.shape[1]),), -int(mask.count_nonzero()) % ROUND, mask=mask.bool())
 
+    @classmethod
+    def lined(cls, ragged: Ragged, *, device: torch.device | None = None) -> Self:
+        """The same flat batch as one group, all its rows as wide as the longest: fewer, larger products where almost every
+        row has a length of its own."""
+        lengths = ragged.lengths
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        return cls(((len(lengths), mask.shape[1]),), ragged.spare, mask=mask.to(device))
+
     @property
     def pays(self) -> bool:
         """Whether enough of the batch is padding."""
@@ -134,6 +147,11 @@ class Unpadded(Ragged):
     def real(self) -> Tensor:
         """(rows, length), which tokens are no padding."""
         return self.mask
+
+    @cached_property
+    def padded_behind(self) -> bool:
+        """See :class:`Ragged`."""
+        return bool((self.mask[:, 1:] <= self.mask[:, :-1]).all())
 
     @property
     def tokens(self) -> int:

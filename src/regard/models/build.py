@@ -92,7 +92,7 @@ def build_embeddings(
     elif config.positions == "sinusoidal":
         positions = SinusoidalPositions(width, layout=config.sinusoid, offset=config.position_offset)
     return Embeddings(
-        Embedding(rows, width) if tokens is None else Borrowed(tokens),
+        _table(config, rows, width) if tokens is None else Borrowed(tokens),
         positions=positions,
         n_types=config.n_types,
         scale=config.embedding_scale,
@@ -101,6 +101,12 @@ def build_embeddings(
         d_model=None if config.d_embedding is None else config.d_model,
         project_first=config.project_first,
     )
+
+
+def _table(config: ModelConfig, rows: int, width: int) -> Embedding:
+    """The token table. Where it is multiplied by sqrt(d_model), it is drawn so that the product has variance 1."""
+    zero = config.pad_id if config.pad_is_zero and config.pad_id < rows else None
+    return Embedding(rows, width, std=width**-0.5 if config.embedding_scale else 0.02, zero=zero)
 
 
 def _front_end(config: ModelConfig) -> FrontEnd:

@@ -273,6 +273,9 @@ class ModelConfig(Settings):
     """A language-modelling head shares the token embedding's weights."""
     pad_id: int = Field(0, ge=0)
     """Id of the padding token."""
+    pad_is_zero: bool = False
+    """The padding token has the embedding 0, also where the decoder begins with it, and is no word of the vocabulary
+    (Marian)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

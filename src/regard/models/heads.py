@@ -26,6 +26,11 @@ class TiedLinear(nn.Module):
         self.table = Borrowed(table)
         self.bias = nn.Parameter(torch.zeros(table.weight.shape[0])) if bias else None
 
+    @property
+    def weight(self) -> Tensor:
+        """(vocab_size, width): the table."""
+        return self.table.weight
+
     def forward(self, x: Tensor) -> Tensor:
         """x (…, width) -> (…, vocab_size), computed in x's dtype."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
@@ -84,6 +89,15 @@ class Head(nn.Module):
         """hidden (batch, tokens, d_model), or (tokens, d_model) with `ragged` -> (rows, n_outputs), or one for each token,
         (batch, tokens, n_outputs) or (tokens, n_outputs); float32."""
         x = hidden if self.pool is None else pooled(hidden, self.pool, attention_mask=attention_mask, ragged=ragged)
+        x = self.states(x)
+        if self.out is not None:
+            x = self.out(x)
+        if self.distilled is not None:
+            x = (x + self.distilled(self.dropout(hidden[:, 1]))) / 2
+        return x.float()
+
+    def states(self, x: Tensor) -> Tensor:
+        """Pooled states, or those of tokens, (…, d_model) -> what the output layer reads."""
         if self.scale is not None:
             x = x * self.scale
         if self.dense is not None:
@@ -91,11 +105,7 @@ class Head(nn.Module):
             x = x if self.activation is None else self.activation(x)
         if self.norm is not None:
             x = self.norm(x)
-        if self.out is not None:
-            x = self.out(self.dropout(x))
-        if self.distilled is not None:
-            x = (x + self.distilled(self.dropout(hidden[:, 1]))) / 2
-        return x.float()
+        return x if self.out is None else self.dropout(x)
 
 
 class PairHead(nn.Module):

@@ -47,6 +47,7 @@ class Model(nn.Module):
         decoder_mask: Tensor | None = None,
         cache: Cache | None = None,
         ragged: Ragged | None = None,
+        decoder_ragged: Ragged | None = None,
         pick: Pick | None = None,
         dtype: torch.dtype | None = None,
         trace: Trace | None = None,
@@ -55,8 +56,9 @@ class Model(nn.Module):
 
         inputs and type_ids: ids (batch, tokens), or (tokens,) with `ragged`; sound or images for a model that reads these.
         An encoder-decoder reads inputs with its encoder and decoder_ids (batch, decoder tokens) with its decoder; without
-        these its decoder reads the inputs too, :func:`shifted`. pick: see :meth:`Stack.forward`. dtype: of the activations,
-        None = that of the weights.
+        these its decoder reads the inputs too, :func:`shifted`. With `ragged` they are (decoder tokens,), laid out as
+        `decoder_ragged` says, in as many groups of as many rows as the inputs. pick: see :meth:`Stack.forward`. dtype: of
+        the activations, None = that of the weights.
         """
         scope = Scope(trace)
         if self.encoder is None or self.decoder is None:
@@ -78,8 +80,8 @@ class Model(nn.Module):
                 raise ValueError("an encoder-decoder needs decoder_ids when it reads sound, or goes on with a cache")
             start = self.config.start_id
             decoder_ids, decoder_mask = shifted(inputs, start, attention_mask=attention_mask, ragged=ragged), attention_mask
-        elif ragged is not None:
-            raise ValueError("in a ragged batch a decoder reads what the encoder reads: it takes no decoder_ids")
+        elif (ragged is None) != (decoder_ragged is None):
+            raise ValueError("decoder_ids are laid out in a ragged batch as decoder_ragged says, and only there")
         if trace is None and cache is None and ragged is None and not isinstance(self.encoder.embeddings, FrontEnd):
             source, target = _layout(inputs, attention_mask), _layout(decoder_ids, decoder_mask)
             if source.pays or target.pays:
@@ -101,7 +103,8 @@ class Model(nn.Module):
             memory=memory,
             memory_mask=self.memory_mask(attention_mask),
             cache=cache,
-            ragged=ragged,
+            ragged=ragged if decoder_ragged is None else decoder_ragged,
+            memory_ragged=ragged,
             pick=pick,
             dtype=dtype,
             scope=scope.inside("decoder"),

@@ -199,6 +199,8 @@ class Stack(nn.Module):
         """Who may look at whom. near: through the window."""
         if ragged is not None:
             real = None if ragged.real is None else masks.padding(ragged.real)
+            if self.causal and ragged.padded_behind:
+                real = None
             orders = (self._order_mask(length, length, device, near=near) for _, length in ragged.groups)
             return [masks.both(order, real) for order in orders]
         if prefixes is None:

@@ -8,10 +8,12 @@ from regard.tasks import (
     multiple_choice,
     question_answering,
     regression,
+    summarization,
     text_classification,
     text_generation,
     text_to_text,
     token_classification,
+    translation,
 )
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "multiple_choice",
     "question_answering",
     "regression",
+    "summarization",
     "text_classification",
     "text_generation",
     "text_to_text",
     "token_classification",
+    "translation",
 ]

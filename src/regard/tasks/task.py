@@ -12,16 +12,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regard.config import Settings
-from regard.data.batch import Batch, Listed
+from regard.config import Settings, TokenizerConfig
+from regard.data.batch import Batch, Examples, Listed
 from regard.data.check import Columns, Report
 from regard.errors import ConfigError, Problem, listed
-from regard.models.config import HeadConfig
+from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
 from regard.registry import Registry
-from regard.tasks.infer import Outputs, infer
+from regard.tasks.infer import Outputs, forward, infer
 from regard.tasks.inputs import Input
 from regard.text.tokenizer import Tokenizer
+from regard.text.train import train_tokenizer
 
 Row = Mapping[str, Any]
 """Column -> value, under the names of the task's inputs."""
@@ -42,6 +43,7 @@ class Defaults:
     epochs: tuple[float, float]
     lr: tuple[float, float]
     tokens: tuple[int, int]
+    smoothing: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,12 @@ class OnePass(Task):
 
 
 class Learnable(Task):
-    """A task that can also be trained and measured. `from_data` makes it at the start of a run."""
+    """A task that can also be trained and measured. `from_data` makes it at the start of a run, `starting` when the model
+    and its tokenizer are there."""
 
     defaults: ClassVar[Defaults]
+    kind: ClassVar[Kind] = "encoder"
+    """Which stacks a model has that is trained from scratch."""
 
     @classmethod
     @abstractmethod
@@ -174,23 +179,57 @@ class Learnable(Task):
     @classmethod
     @abstractmethod
     def metrics(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """Those that can choose the best checkpoint (larger is better), the usual one first."""
+        """Those that can choose the best checkpoint, the usual one first; of those in
+        :data:`~regard.metrics.SMALLER_IS_BETTER` the smallest value wins, else the largest."""
 
     @classmethod
     @abstractmethod
     def from_data(cls, options: Mapping[str, Any], report: Report) -> Self:
         """The task as the training data define it; `report` is that of :func:`regard.data.check.check`."""
 
+    def learn_tokenizer(self, rows: Iterable[Row], settings: TokenizerConfig) -> Tokenizer:
+        """The vocabulary of a model that is trained from scratch, learned from the training rows."""
+        texts = (str(row[each.name]) for row in rows for each in self.inputs)
+        lower_case = settings.lower_case is not False
+        return train_tokenizer(
+            texts, kind=settings.kind or "wordpiece", vocab_size=settings.vocab_size, lower_case=lower_case
+        )
+
+    def starting(self, tokenizer: Tokenizer, found: Mapping[str, Any] | None) -> Self:
+        """The task with what the tokenizer says, and what a checkpoint's `task.json` says (`found`, None from scratch)."""
+        return self
+
     @abstractmethod
-    def head(self, found: HeadConfig | None) -> HeadConfig:
-        """The head to train; `found` is the checkpoint's own, whose shape and dense layer are kept where they fit."""
+    def head(self, found: HeadConfig | None, model: ModelConfig) -> HeadConfig:
+        """The head to train on a model; `found` is the checkpoint's own, whose shape and dense layer are kept where they
+        fit."""
 
     @abstractmethod
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
         """As :meth:`OnePass.encode`."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, batch: Batch, *, smoothing: float) -> tuple[Tensor, int]:
+    def loss(self, model: Model, batch: Batch, *, smoothing: float, dtype: torch.dtype) -> tuple[Tensor, int]:
+        """(sum, count): over what is counted, be it examples or tokens. dtype: of the activations."""
+
+    @abstractmethod
+    def measure(
+        self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool = False
+    ) -> Evaluation:
+        """How good the model is on examples with targets; quick: as well as can be told in little time, during training."""
+
+    def concluded(
+        self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype
+    ) -> tuple[Self, Evaluation]:
+        """The task as a trained model is saved with, and how good it is; examples: those that chose the best weights."""
+        return self, self.measure(model, examples, tokenizer, dtype=dtype)
+
+
+class LearnedInOnePass(OnePass, Learnable):
+    """A learnable task whose loss and metrics are read off what the model's head gives in one pass."""
+
+    @abstractmethod
+    def cost(self, outputs: Tensor, batch: Batch, *, smoothing: float) -> tuple[Tensor, int]:
         """(sum over the examples, their count); outputs is what the model's head gave for the batch."""
 
     def calibrated(self, outputs: Outputs, examples: Sequence[Mapping[str, Any]]) -> Self:
@@ -200,6 +239,24 @@ class Learnable(Task):
     @abstractmethod
     def evaluate(self, outputs: Outputs, examples: Sequence[Mapping[str, Any]]) -> Evaluation:
         """Head outputs against the targets in `examples`."""
+
+    def loss(self, model: Model, batch: Batch, *, smoothing: float, dtype: torch.dtype) -> tuple[Tensor, int]:
+        """See :class:`Learnable`."""
+        return self.cost(forward(model, batch, dtype=dtype), batch, smoothing=smoothing)
+
+    def measure(
+        self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool = False
+    ) -> Evaluation:
+        """See :class:`Learnable`; one pass is always quick."""
+        return self.evaluate(infer(model, examples, dtype=dtype), list(examples))
+
+    def concluded(
+        self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype
+    ) -> tuple[Self, Evaluation]:
+        """With its scores calibrated on these examples."""
+        outputs, held = infer(model, examples, dtype=dtype), list(examples)
+        task = self.calibrated(outputs, held)
+        return task, task.evaluate(outputs, held)
 
 
 TASKS: Registry[type[Task]] = Registry("task")

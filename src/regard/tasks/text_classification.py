@@ -18,11 +18,11 @@ from regard.data.check import Columns, Report
 from regard.data.targets import split_labels
 from regard.errors import DataError
 from regard.metrics import fit_temperature, multi_label, single_label
-from regard.models.config import HeadConfig
+from regard.models.config import HeadConfig, ModelConfig
 from regard.tasks.infer import Outputs
 from regard.tasks.inputs import Input
 from regard.tasks.losses import balanced_weights, binary_cross_entropy, cross_entropy
-from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Learnable, OnePass, Prediction, Row
+from regard.tasks.task import TASKS, Defaults, Evaluation, Example, LearnedInOnePass, Prediction, Row
 from regard.tasks.texts import MAYBE_PAIR, PAIR, TEXT, encode_texts, given_texts
 from regard.text.tokenizer import Tokenizer
 
@@ -62,7 +62,7 @@ class Saved(Settings, extra="ignore"):
 
 @TASKS.register("text-classification")
 @dataclass(frozen=True)
-class TextClassification(OnePass, Learnable):
+class TextClassification(LearnedInOnePass):
     """Columns `text` (and `pair`) and `label`. labels: in the order of the head's outputs; counts: their training rows."""
 
     name: ClassVar[str] = "text-classification"
@@ -118,7 +118,7 @@ class TextClassification(OnePass, Learnable):
             "temperature": self.temperature,
         }
 
-    def head(self, found: HeadConfig | None) -> HeadConfig:
+    def head(self, found: HeadConfig | None, model: ModelConfig) -> HeadConfig:
         """One output a label, over the checkpoint's own pooling; of a head over tokens nothing can be kept."""
         head = HeadConfig(n_outputs=0, pool="mean", dense=False)
         if found is not None and found.over in self.over:
@@ -156,7 +156,7 @@ class TextClassification(OnePass, Learnable):
         places = [index[name] for name in names]
         return {"labels": places} if self.options.multi_label else {"label": places[0]}
 
-    def loss(self, outputs: Tensor, batch: Batch, *, smoothing: float) -> tuple[Tensor, int]:
+    def cost(self, outputs: Tensor, batch: Batch, *, smoothing: float) -> tuple[Tensor, int]:
         """Cross-entropy; over each label by itself where a row may have several."""
         weights = None
         if self.options.class_weights == "balanced":

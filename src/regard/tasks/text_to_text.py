@@ -1,37 +1,196 @@
-"""text2text-generation and translation: an encoder reads a text, a decoder writes another."""
+"""text2text-generation: an encoder reads a text, a decoder writes another. Translation and summarization are of its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from pydantic import Field
 
-from regard.errors import Problem, did_you_mean, listed
+from regard.config import Settings, TokenizerConfig, parse
+from regard.data.batch import Batch, Examples, plan, take
+from regard.data.check import Columns, Report
+from regard.errors import Problem
+from regard.layers.ragged import Unpadded
+from regard.metrics import TextReport, modelled
+from regard.metrics import answered as matched
+from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
+from regard.tasks.forcing import Told, forced_loss
 from regard.tasks.generation import Generation, Writing, answered
 from regard.tasks.inputs import Input
-from regard.tasks.task import TASKS, Fault, Prediction, Row
+from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Fault, Learnable, Prediction, Row
 from regard.text.tokenizer import Tokenizer
+from regard.text.train import train_tokenizer
+from regard.text.train_pieces import train_pieces
 
 LONGEST = 256
 """Tokens that are written where the checkpoint names no bound."""
+MEASURED = 4096
+"""Tokens in one forward pass of a measurement."""
+
+
+class Options(Settings):
+    """Keys of the run file's `[options]` for this task."""
+
+    validate_on: int | None = Field(None, ge=1)
+    """Rows that are written at the evaluations during training, drawn once by their order; None means all. The last
+    evaluation always writes all."""
 
 
 @TASKS.register("text2text-generation")
 @dataclass(frozen=True)
-class TextToText(Writing):
-    """Column `text`."""
+class TextToText(Writing, Learnable):
+    """Columns `text` and, to learn from, the text to be written under the name of the answer."""
 
     name: ClassVar[str] = "text2text-generation"
+    kind: ClassVar[Kind] = "encoder-decoder"
     answer: ClassVar[str] = "generated"
     """What the answer is called."""
+    defaults: ClassVar[Defaults] = Defaults(epochs=(30, 3), lr=(1e-3, 1e-4), tokens=(4096, 2048), smoothing=(0.1, 0.1))
+    settings_of: ClassVar[type[Options]] = Options
+
+    options: Options = field(default_factory=Options)
+
+    @classmethod
+    def columns(cls, options: Mapping[str, Any]) -> Columns:
+        """`text`, and the answer."""
+        parse(cls.settings_of, options, where="options")
+        return Columns(inputs=("text",), target=cls.answer, target_kind="text")
+
+    @classmethod
+    def metrics(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """`f1` of words, `exact_match`; `perplexity` of what should be written."""
+        return ("f1", "exact_match", "perplexity")
+
+    @classmethod
+    def from_data(cls, options: Mapping[str, Any], report: Report) -> Self:
+        """Of the data nothing needs to be known."""
+        return cls(options=parse(cls.settings_of, options, where="options"))
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """From `task.json`, whose keys `generation` and `options` say how the model writes and how it was trained."""
+        made = super().from_settings(settings)
+        return replace(made, options=parse(cls.settings_of, settings.get("options", {}), where="options"))
+
+    def settings(self) -> dict[str, Any]:
+        """For `task.json`."""
+        return {**super().settings(), "options": self.options.model_dump(exclude_none=True)}
 
     @property
     def inputs(self) -> tuple[Input, ...]:
         """`text`."""
         return (Input("text"),)
+
+    def learn_tokenizer(self, rows: Iterable[Row], settings: TokenizerConfig) -> Tokenizer:
+        """Pieces in Marian's files, for both sides or each by itself; other kinds are one vocabulary for both."""
+        held = list(rows)
+        pairs = [(str(row["text"]), str(row[self.answer])) for row in held]
+        kind, size, lower_case = settings.kind or "bpe", settings.vocab_size, bool(settings.lower_case)
+        if kind == "bpe" or kind == "unigram":
+            sources, targets = zip(*pairs, strict=True)
+            return train_pieces(
+                sources,
+                targets,
+                kind=kind,
+                vocab_size=size,
+                joint=settings.joint,
+                lower_case=lower_case,
+                languages=self.tags(held),
+            )
+        both = (text for pair in pairs for text in pair)
+        return train_tokenizer(both, kind=kind, vocab_size=size, lower_case=lower_case, specials="seq2seq")
+
+    def tags(self, rows: Sequence[Row]) -> Sequence[str]:
+        """The languages that a source must be tagged with to say into which it goes."""
+        return ()
+
+    def starting(self, tokenizer: Tokenizer, found: Mapping[str, Any] | None) -> Self:
+        """With what the checkpoint says of how it writes; from scratch, with Marian's ways."""
+        if found is not None:
+            return replace(self, generation=parse(Generation, found.get("generation", {}), where="generation"))
+        target = tokenizer.target
+        end, pad = target.eos_id, target.pad_id
+        generation = Generation(eos_token_id=end, pad_token_id=pad, decoder_start_token_id=pad)
+        return replace(self, generation=generation.model_copy(update={"bad_words_ids": ((pad,),)}))
+
+    def head(self, found: HeadConfig | None, model: ModelConfig) -> HeadConfig:
+        """The checkpoint's own, or one over all words."""
+        if found is not None and found.over in self.over:
+            return found
+        rows = 0 if model.tie_head else model.target_vocab_size
+        return HeadConfig(over="vocabulary", dense=False, dropout=0.0, n_outputs=rows)
+
+    def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
+        """`input_ids`, `truncated`, and of rows with a target `target_ids`, `start`, which the decoder begins with, and
+        `reference`, the bytes of its text."""
+        return self._encoded(rows, tokenizer, tokenizer.target, max_length=max_length)
+
+    def _encoded(
+        self, rows: Sequence[Row], reading: Tokenizer, writing: Tokenizer, *, max_length: int | None
+    ) -> list[Example]:
+        ids, _, cut = reading.ids([row["text"] for row in rows], max_length=max_length)
+        examples = [Example(input_ids=row, truncated=int(long)) for row, long in zip(ids, cut, strict=True)]
+        if not rows or self.answer not in rows[0]:
+            return examples
+        targets, _, cut = writing.ids([row[self.answer] for row in rows], max_length=max_length)
+        for example, row, target, long in zip(examples, rows, targets, cut, strict=True):
+            example |= {"target_ids": target, "start": self.generation.start, "reference": [*row[self.answer].encode()]}
+            example["truncated"] = int(example["truncated"] or long)
+        return examples
+
+    def loss(self, model: Model, batch: Batch, *, smoothing: float, dtype: torch.dtype) -> tuple[torch.Tensor, int]:
+        """Cross-entropy over the tokens of the targets."""
+        told = Told.of(batch, model.device)
+        hidden = model.hidden(
+            batch.input_ids,
+            decoder_ids=told.ids,
+            ragged=Unpadded.lined(batch.ragged, device=model.device),
+            decoder_ragged=told.layout,
+            dtype=dtype,
+        )
+        return forced_loss(model, hidden, told.labels, smoothing=smoothing), told.count
+
+    def measure(
+        self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool = False
+    ) -> Evaluation:
+        """What is written against the references, and how likely those were; quick: greedily, on `validate_on` rows."""
+        was_training = model.training
+        model.eval()
+        try:
+            report = self._compared(model, examples, tokenizer, dtype=dtype, quick=quick)
+            likely = self._likelihood(model, examples, dtype=dtype)
+        finally:
+            model.train(was_training)
+        metrics = {name: metric.as_dict() for name, metric in (report.metrics | likely).items()}
+        return Evaluation(metrics, report.tables)
+
+    def _compared(
+        self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool
+    ) -> TextReport:
+        generation = self.generation.model_copy(update={"num_beams": 1}) if quick else self.generation
+        held = list(examples)[: self.options.validate_on if quick else None]
+        sources = [[int(token) for token in example["input_ids"]] for example in held]
+        written = answered(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
+        references = [bytes(np.asarray(example["reference"], np.uint8)).decode() for example in held]
+        return self.compared(tokenizer.target.decode(written), references)
+
+    def compared(self, written: Sequence[str], references: Sequence[str]) -> TextReport:
+        """How near the texts come to their references."""
+        return TextReport(matched(written, references), {})
+
+    @torch.inference_mode()
+    def _likelihood(self, model: Model, examples: Examples, *, dtype: torch.dtype) -> dict[str, Any]:
+        sums, counts = [], []
+        for rows in plan(examples.sizes, tokens=MEASURED, sort=True):
+            loss, count = self.loss(model, take(examples, rows).to(model.device), smoothing=0.0, dtype=dtype)
+            sums.append(float(loss))
+            counts.append(count)
+        return {"perplexity": modelled(sums, counts)["perplexity"]}
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Texts that are longer than the model reads."""
@@ -44,7 +203,7 @@ class TextToText(Writing):
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
     ) -> list[Prediction]:
-        """{generated}."""
+        """The text that is written, under the name of the answer."""
         assert tokenizer is not None
         return self._written(model, rows, tokenizer, self.generation, dtype=dtype)
 
@@ -58,65 +217,3 @@ class TextToText(Writing):
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""
         return [str(result[self.answer]), str(result["text"])]
-
-
-SOURCE, TARGET = "source_language", "target_language"
-
-
-@TASKS.register("translation")
-@dataclass(frozen=True)
-class Translation(TextToText):
-    """Columns `text` and, for a model of many languages, `source_language` and `target_language`, by its own codes."""
-
-    name: ClassVar[str] = "translation"
-    answer: ClassVar[str] = "translation"
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`text`, and the languages where there are several."""
-        return (Input("text"), Input(TARGET, optional=True), Input(SOURCE, optional=True))
-
-    def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
-        """Languages that the model does not know, or that it must be told; texts that are longer than it reads."""
-        assert tokenizer is not None
-        known = tokenizer.languages
-        for number, row in enumerate(rows):
-            for column in (TARGET, SOURCE):
-                if (language := row.get(column)) and language not in known:
-                    what = f"unknown language {language!r}" if known else "this model translates between two languages only"
-                    fix = did_you_mean(language, known) or ("" if known else f"leave out {column}")
-                    yield Fault(number, column, Problem(what, allowed=listed(known), fix=fix))
-            if known and not row.get(TARGET) and self.generation.forced_bos_token_id is None:
-                yield Fault(number, TARGET, Problem("which language to translate into?", allowed=listed(known)))
-        yield from super().faults(rows, tokenizer, max_length=max_length)
-
-    def answers(
-        self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
-    ) -> list[Prediction]:
-        """{translation}; rows of the same two languages are translated together."""
-        assert tokenizer is not None
-        places: dict[tuple[str, str], list[int]] = {}
-        for place, row in enumerate(rows):
-            places.setdefault((row.get(SOURCE) or "", row.get(TARGET) or ""), []).append(place)
-        results: list[Prediction] = [{} for _ in rows]
-        for (source, target), group in places.items():
-            reading = tokenizer.for_language(source or target) if self._tags_source(tokenizer, source) else tokenizer
-            generation = self._into(target, tokenizer)
-            found = self._written(model, [rows[place] for place in group], reading, generation, dtype=dtype)
-            for place, result in zip(group, found, strict=True):
-                results[place] = result
-        return results
-
-    @staticmethod
-    def _tags_source(tokenizer: Tokenizer, source: str) -> bool:
-        return bool(tokenizer.languages) and bool(source)
-
-    def _into(self, target: str, tokenizer: Tokenizer) -> Generation:
-        """The settings for a target language: its tag comes first, where mBART's decoder also begins with one."""
-        if not target:
-            return self.generation
-        tag = tokenizer.language_id(target)
-        start = self.generation.decoder_start_token_id
-        tags = {tokenizer.language_id(language) for language in tokenizer.languages}
-        changed = {"decoder_start_token_id": tag} if start in tags else {"forced_bos_token_id": tag}
-        return self.generation.model_copy(update=changed)

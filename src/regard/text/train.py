@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, get_args
@@ -12,13 +10,14 @@ import sentencepiece
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
-from regard.errors import ConfigError, DataError, RegardError, WorkError, did_you_mean, listed
+from regard.errors import ConfigError, DataError, did_you_mean, listed
 from regard.text.backend import FastBackend
 from regard.text.kinds import BERT, SEQ2SEQ
 from regard.text.load import AROUND, Parts
 from regard.text.settings import Settings
 from regard.text.specials import kept, template
 from regard.text.tokenizer import Tokenizer
+from regard.text.train_pieces import learned_model, too_small
 
 Kind = Literal["wordpiece", "bpe", "unigram", "byte", "char"]
 Specials = Literal["bert", "gpt", "seq2seq"]
@@ -31,8 +30,6 @@ SPECIALS: dict[str, dict[str, str]] = {
 """Special tokens of an encoder, of a decoder, and of both together; they get the first ids, in this order."""
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
-TRAINING_THREADS = 4
-"""Fixed, because the sums of Unigram's expectations depend on it in the last bits."""
 
 
 class Plan(NamedTuple):
@@ -80,7 +77,7 @@ def train_tokenizer(
     plan = Plan(list(dict.fromkeys(roles.values())), roles["unk"], vocab_size, min_frequency, lower_case)
     needed = len(BYTES) if kind in ("bpe", "byte") else 2
     if vocab_size < len(plan.specials) + needed:
-        raise _too_small(plan, needed)
+        raise too_small(vocab_size, len(plan.specials), needed)
     tokenizer = TRAINERS[kind](_texts(texts), plan)
     if tokenizer.get_vocab_size() == len(plan.specials):
         raise DataError("no text to learn a vocabulary from", fix=f"give texts, or min_frequency below {min_frequency}")
@@ -94,11 +91,6 @@ def train_tokenizer(
 def _check_choice(name: str, value: str, options: tuple[str, ...]) -> None:
     if value not in options:
         raise ConfigError(f"{name} is {value!r}", allowed=listed(options), fix=did_you_mean(value, options))
-
-
-def _too_small(plan: Plan, needed: int) -> ConfigError:
-    allowed = f"{len(plan.specials) + needed} or more: {len(plan.specials)} special tokens and {needed} others"
-    return ConfigError(f"vocab_size {plan.vocab_size} is too small", allowed=allowed, fix="raise vocab_size")
 
 
 def _texts(texts: Iterable[str]) -> Iterator[str]:
@@ -179,33 +171,9 @@ def _learned_pieces(texts: list[str], plan: Plan) -> list[tuple[str, float]]:
     """Pieces and log-probabilities, by `sentencepiece`: the Unigram trainer of `tokenizers` never answers the same twice."""
     if not texts:
         return []
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            vocab_size=plan.vocab_size - len(plan.specials) + 1,  # its own unknown piece is one of ours
-            hard_vocab_limit=False,
-            normalization_rule_name="identity",
-            max_sentence_length=2**30,
-            num_threads=TRAINING_THREADS,
-            unk_id=0,
-            bos_id=-1,
-            eos_id=-1,
-            pad_id=-1,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise _unlearnable(str(error), plan) from None
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    model = learned_model(texts, "unigram", plan.vocab_size, len(plan.specials))
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     return [(pieces.id_to_piece(index), kept(pieces.get_score(index))) for index in range(1, pieces.get_piece_size())]
-
-
-def _unlearnable(message: str, plan: Plan) -> RegardError:
-    needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
-    if needed is None:
-        return WorkError(f"sentencepiece could not learn a vocabulary: {message}", fix="report it")
-    return _too_small(plan, int(needed[1]) - 1)
 
 
 def _char(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:

@@ -12,15 +12,14 @@ import torch
 from regard.data.batch import Batch
 from regard.errors import WorkError
 from regard.models.model import Model
-from regard.tasks.infer import forward
 from regard.tasks.task import Learnable
 from regard.training.optimizers import AdamW
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer update. loss: mean over its examples; norm: of the mean gradient, before clipping; tokens: real ones;
-    seconds: wall-clock time."""
+    """One optimizer update. loss: mean over what the task counts, examples or tokens; norm: of the mean gradient, before
+    clipping; tokens: real ones, read and to be written; seconds: wall-clock time."""
 
     number: int
     loss: float
@@ -60,7 +59,7 @@ def fit(
         torch.manual_seed(step_seed(seed, number))
         loss_sum, count = 0.0, 0
         for batch in passes:
-            loss, n = task.loss(forward(model, batch, dtype=dtype), batch, smoothing=smoothing)
+            loss, n = task.loss(model, batch, smoothing=smoothing, dtype=dtype)
             torch.autograd.backward(loss)
             loss_sum, count = loss_sum + float(loss.detach()), count + n
         norm = optimizer.step(lr=rate(number), count=count, clip=clip)
@@ -69,8 +68,8 @@ def fit(
                 f"the loss of step {number} is {loss_sum / count}, its gradient's norm {norm}",
                 fix="start again in another --out with a lower training.lr, training.clip or training.precision=float32",
             )
-        tokens = sum(batch.ragged.tokens for batch in passes)
-        yield Step(number, loss_sum / count, rate(number), norm, count, tokens, time.perf_counter() - started)
+        rows, tokens = (sum(counts) for counts in zip(*((batch.ragged.rows, batch.tokens) for batch in passes), strict=True))
+        yield Step(number, loss_sum / count, rate(number), norm, rows, tokens, time.perf_counter() - started)
 
 
 def step_seed(seed: int, number: int) -> int:

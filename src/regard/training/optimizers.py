@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from regard.config import TrainingConfig
 from regard.layers.embeddings import Embedding
 from regard.layers.linear import Linear
+from regard.models.heads import TiedLinear
 from regard.models.model import Model
 
 State = dict[str, Tensor]
@@ -30,14 +31,16 @@ TOGETHER = 4_000_000
 
 
 def optimizer_for(model: Model, settings: TrainingConfig, dtype: torch.dtype) -> AdamW:
-    """AdamW over a model that computes in `dtype`: matrices decay and are kept narrow, token tables are updated by rows."""
+    """AdamW over a model that computes in `dtype`: matrices decay and are kept narrow, token tables are updated by rows, but
+    for one that answers are given with too: its gradient has all rows."""
     projections, tables = set(), set()
+    answering = {id(module.weight) for module in model.modules() if isinstance(module, TiedLinear)}
     for name, module in model.named_modules():
         if isinstance(module, Linear):
             projections |= {f"{name}.weight", f"{name}.bias"}
-        elif name.endswith("embeddings.tokens") and isinstance(module, Embedding) and module.weight.requires_grad:
-            module.sparse = True
-            tables.add(f"{name}.weight")
+        elif name.endswith("embeddings.tokens") and isinstance(module, Embedding):
+            module.sparse = module.weight.requires_grad and id(module.weight) not in answering
+            tables |= {f"{name}.weight"} if module.sparse else set()
     return AdamW(
         dict(model.named_parameters()),
         decayed=frozenset(name for name in projections if name.endswith("weight")),
@@ -138,6 +141,13 @@ class AdamW:
         """Every trained parameter in float32, by name."""
         for name, part in self._parts():
             yield name, part.master
+
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Give the masters, and with them the model, other values, as :meth:`masters` names them; moments stay."""
+        for name, part in self._parts():
+            part.master.copy_(weights[name])
+            if part.parameter.data_ptr() != part.master.data_ptr():
+                part.parameter.data.copy_(part.master)
 
     def widen(self) -> None:
         """Give the model its float32 parameters back; the end of training."""

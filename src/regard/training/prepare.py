@@ -27,12 +27,11 @@ from regard.data.read import Table
 from regard.data.store import Store, fingerprint
 from regard.errors import ConfigError, DataError, listed
 from regard.models.build import build
-from regard.models.config import ModelConfig
+from regard.models.config import Kind, ModelConfig
 from regard.models.model import Model
 from regard.tasks.inspect import both
 from regard.tasks.task import Example, Learnable, learnable
 from regard.text.tokenizer import Tokenizer
-from regard.text.train import train_tokenizer
 from regard.training.precision import device
 
 CHUNK = 2048
@@ -67,7 +66,7 @@ class Part:
 
     def __init__(self, store: Store, indices: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         self._store, self._indices = store, indices
-        self.lengths = store.lengths[indices]
+        self.lengths, self.sizes = store.lengths[indices], store.sizes[indices]
 
     def gather(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
         """See :class:`~regard.data.batch.Examples`."""
@@ -89,7 +88,7 @@ def prepare(config: RunConfig, out: Path) -> Prepared:
     n_held_out = 0 if other else _held_out(report.rows, config)
     task = learnable(config.task).from_data(config.options, report)
     torch.manual_seed(config.seed)
-    model, tokenizer, origin = _start(config, out, task, table)
+    task, model, tokenizer, origin = _start(config, out, task, table)
     max_length = _max_length(config, model.config, tokenizer, task)
     settings = {"task": task.settings(), "tokenizer": tokenizer.digest, "max_length": max_length, "v": 1}
     prints = [fingerprint(rows.paths, **settings, columns=rows.mapped) for rows in (table, other) if rows is not None]
@@ -126,14 +125,19 @@ def _held_out(rows: int, config: RunConfig) -> int:
     return n
 
 
-def _start(config: RunConfig, out: Path, task: Learnable, table: Table) -> tuple[Model, Tokenizer, Origin | None]:
-    """The model with its first weights: a checkpoint's, or fresh ones with a vocabulary learned from the training rows."""
+def _start(config: RunConfig, out: Path, task: Learnable, table: Table) -> tuple[Learnable, Model, Tokenizer, Origin | None]:
+    """The model with its first weights: a checkpoint's, or fresh ones with a vocabulary learned from the training rows; and
+    the task that knows them."""
     tensors: dict[str, torch.Tensor] = {}
     origin = None
     if config.model in PRESETS:
-        tokenizer = Tokenizer.load(out) if (out / START).exists() else _learn_tokenizer(config, task, table)
-        model_config = _architecture(config, tokenizer)
-        head = task.head(None)
+        if (out / START).exists():
+            tokenizer = Tokenizer.load(out)
+        else:
+            tokenizer = task.learn_tokenizer((row.values for row in table), config.tokenizer)
+        model_config = _architecture(config, tokenizer, task.kind)
+        task = task.starting(tokenizer, None)
+        head = task.head(None, model_config)
     else:
         if config.architecture:
             raise ConfigError(
@@ -149,8 +153,9 @@ def _start(config: RunConfig, out: Path, task: Learnable, table: Table) -> tuple
             )
         tokenizer, model_config = loaded.tokenizer, loaded.config
         origin = _origin(loaded, out)
+        task = task.starting(tokenizer, loaded.task or {})
         found, given = start_for(loaded, task.name)
-        head, tensors = task.head(found), dict(given)
+        head, tensors = task.head(found, model_config), dict(given)
         same_outputs = head == loaded.head and (loaded.task or {}).get("labels") == task.settings().get("labels")
         if not same_outputs:  # the checkpoint's outputs mean something else: draw fresh ones
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.out.")}
@@ -159,7 +164,7 @@ def _start(config: RunConfig, out: Path, task: Learnable, table: Table) -> tuple
         model_config = model_config.model_copy(update=rates)
     model = build(model_config, head)
     model.load_state_dict(tensors, strict=False)
-    return model.to(device()), tokenizer, origin
+    return task, model.to(device()), tokenizer, origin
 
 
 def _origin(loaded: Loaded, out: Path) -> Origin | None:
@@ -184,18 +189,17 @@ def _revision(out: Path) -> str | None:
     return None if not isinstance(noted, dict) else noted.get("revision")
 
 
-def _architecture(config: RunConfig, tokenizer: Tokenizer) -> ModelConfig:
+def _architecture(config: RunConfig, tokenizer: Tokenizer, kind: Kind) -> ModelConfig:
     """The preset with the run's changes."""
-    learned: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id or 0}
+    learned: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "pad_id": tokenizer.pad_id or 0, "kind": kind}
     if given := sorted(learned.keys() & config.architecture.keys()):
-        raise ConfigError(f"{given[0]} comes from the tokenizer", where="architecture", fix="set tokenizer.vocab_size")
+        source, fix = ("the task", "choose another task")
+        if given[0] != "kind":
+            source, fix = ("the tokenizer", "set tokenizer.vocab_size")
+        raise ConfigError(f"{given[0]} comes from {source}", where="architecture", fix=fix)
+    if kind == "encoder-decoder" and not config.tokenizer.joint:
+        learned |= {"decoder_vocab_size": tokenizer.target.vocab_size, "share_embeddings": False}
     return preset(config.model, **learned, **config.architecture)
-
-
-def _learn_tokenizer(config: RunConfig, task: Learnable, table: Table) -> Tokenizer:
-    texts = (str(row.values[each.name]) for row in table for each in task.inputs)
-    chosen = config.tokenizer
-    return train_tokenizer(texts, kind=chosen.kind, vocab_size=chosen.vocab_size, lower_case=chosen.lower_case)
 
 
 def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, task: Learnable) -> int:

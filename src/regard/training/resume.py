@@ -15,6 +15,7 @@ from typing import Any
 from regard.checkpoints.files import read_json, write_json
 from regard.checkpoints.manifest import atomic_folder, latest
 from regard.checkpoints.tensors import read_safetensors, write_safetensors
+from regard.training.average import Average
 from regard.training.optimizers import AdamW
 
 
@@ -31,9 +32,8 @@ class Progress:
     """Evaluations since the best one."""
     evaluations: tuple[dict[str, Any], ...] = ()
 
-    def evaluated(self, value: float, entry: dict[str, Any]) -> Progress:
-        """After an evaluation that gave `value`; larger is better, and the first of equals stays the best."""
-        better = self.best is None or value > self.best
+    def evaluated(self, value: float, entry: dict[str, Any], *, better: bool) -> Progress:
+        """After an evaluation that gave `value`, better than the best so far or not."""
         return replace(
             self,
             best=value if better else self.best,
@@ -43,19 +43,24 @@ class Progress:
         )
 
 
+AVERAGE = "average."
+"""Before the names of what :class:`Average` keeps."""
+
+
 class Checkpoints:
     """The checkpoints of one run. keep: how many besides the best weights."""
 
     def __init__(self, out: Path, *, keep: int) -> None:
         self.folder, self._keep = out / "checkpoints", keep
 
-    def save(self, optimizer: AdamW, progress: Progress) -> None:
+    def save(self, optimizer: AdamW, average: Average, progress: Progress) -> None:
         """Write step-N, then drop what is older than the last `keep`, and best weights that are the best no more.
 
         Best weights go only here: until a checkpoint says that others are better, a killed run comes back to these.
         """
         with atomic_folder(self.folder / f"step-{progress.step}") as folder:
-            write_safetensors(folder / "state.safetensors", optimizer.state())
+            means = {AVERAGE + name: tensor for name, tensor in average.state().items()}
+            write_safetensors(folder / "state.safetensors", {**optimizer.state(), **means})
             write_json(folder / "progress.json", asdict(progress))
         steps = sorted(self.folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
         beaten = [path for path in self.folder.glob("best-*") if path != self._best(progress.best_step)]
@@ -76,11 +81,14 @@ class Checkpoints:
         for name, master in optimizer.masters():
             master.copy_(saved[name])
 
-    def restore(self, optimizer: AdamW) -> Progress | None:
+    def restore(self, optimizer: AdamW, average: Average) -> Progress | None:
         """Load the newest whole checkpoint; None when there is none."""
         folder = latest(self.folder)
         if folder is None:
             return None
-        optimizer.load(read_safetensors(folder / "state.safetensors"))
+        state = read_safetensors(folder / "state.safetensors")
+        means = {name.removeprefix(AVERAGE): tensor for name, tensor in state.items() if name.startswith(AVERAGE)}
+        optimizer.load(state)
+        average.load(means)
         values = read_json(folder / "progress.json")
         return Progress(**{**values, "evaluations": tuple(values["evaluations"])})

@@ -20,9 +20,10 @@ from regard.checkpoints.folder import save_model
 from regard.config import RunConfig, merged, parse, read_toml
 from regard.data.batch import Batch, Batches, take
 from regard.errors import ConfigError, Problems, did_you_mean, listed
+from regard.metrics import is_better
 from regard.models.model import Model
-from regard.tasks.infer import infer
 from regard.tasks.task import Learnable, learnable
+from regard.training.average import Average
 from regard.training.card import model_card
 from regard.training.fit import fit
 from regard.training.optimizers import optimizer_for
@@ -182,9 +183,10 @@ class Run:
         kind = int(prepared.pretrained)
         self.dtype = compute_dtype(settings.precision, device())
         self.optimizer = optimizer_for(self.model, settings, self.dtype)
+        self.average = Average(self.optimizer, last=settings.average, ema=settings.ema)
         self.checkpoints = Checkpoints(out, keep=settings.keep_checkpoints)
         self.batches = Batches(
-            prepared.train.lengths,
+            prepared.train.sizes,
             tokens=config.batch.tokens or (None if config.batch.rows else defaults.tokens[kind]),
             rows=config.batch.rows,
             pool=config.batch.pool,
@@ -196,12 +198,13 @@ class Run:
         self.eval_every = settings.eval_every or per_epoch
         self.checkpoint_every = settings.checkpoint_every or self.eval_every
         self.peak = settings.lr or defaults.lr[kind]
+        self.smoothing = defaults.smoothing[kind] if settings.label_smoothing is None else settings.label_smoothing
         self.warmup = warmup_steps(settings.warmup, self.total)
         self.metric = settings.metric or self.task.metrics(config.options)[0]
 
     def finish(self, listeners: Sequence[Listener]) -> Result:
         """Train to the end, then save the best weights as the model folder."""
-        progress = self.checkpoints.restore(self.optimizer) or Progress()
+        progress = self.checkpoints.restore(self.optimizer, self.average) or Progress()
         events = Events(self.out / "events.jsonl", listeners=tuple(listeners), resume_step=progress.step)
         try:
             events.tell("start", step=progress.step, steps=self.total, rows=len(self.prepared.train))
@@ -224,19 +227,21 @@ class Run:
             first=progress.step + 1,
             seed=self.config.seed,
             clip=settings.clip,
-            smoothing=settings.label_smoothing,
+            smoothing=self.smoothing,
             dtype=self.dtype,
         )
         for step in [] if self._stops(progress) else steps:
             progress = replace(
                 progress, step=step.number, tokens=progress.tokens + step.tokens, seconds=progress.seconds + step.seconds
             )
+            self.average.step(step.number)
             events.tell("step", **step.as_dict())
             last = step.number == self.total
             if last or step.number % self.eval_every == 0:
-                progress = self._evaluate(progress, events)
+                with self.average.lent():
+                    progress = self._evaluate(progress, events)
             if last or self._stops(progress) or step.number % self.checkpoint_every == 0:
-                self.checkpoints.save(self.optimizer, progress)
+                self.checkpoints.save(self.optimizer, self.average, progress)
                 events.tell("checkpoint", step=step.number)
             if self._stops(progress):
                 break
@@ -255,11 +260,12 @@ class Run:
             yield [take(self.prepared.train, rows).to(device()) for rows in group]
 
     def _evaluate(self, progress: Progress, events: Events) -> Progress:
-        outputs = infer(self.model, self.prepared.eval, dtype=self.dtype)
-        evaluation = self.task.evaluate(outputs, list(self.prepared.eval))
+        held, tokenizer = self.prepared.eval, self.prepared.tokenizer
+        evaluation = self.task.measure(self.model, held, tokenizer, dtype=self.dtype, quick=True)
         values = {name: metric["value"] for name, metric in evaluation.metrics.items()}
         value = values[self.metric]
-        progress = progress.evaluated(value, {"step": progress.step, **values})
+        better = progress.best is None or is_better(self.metric, value, progress.best)
+        progress = progress.evaluated(value, {"step": progress.step, **values}, better=better)
         best = progress.best_step == progress.step
         if best:
             self.checkpoints.save_best(self.optimizer, progress.step)
@@ -267,13 +273,11 @@ class Run:
         return progress
 
     def _save(self, progress: Progress) -> Result:
-        if progress.best_step != progress.step:
+        if progress.best_step != progress.step or not self.average.plain:
             self.checkpoints.load_best(self.optimizer, progress.best_step)
         self.optimizer.widen()
-        examples = list(self.prepared.eval)
-        outputs = infer(self.model, self.prepared.eval, dtype=self.dtype)
-        task = self.task.calibrated(outputs, examples)
-        evaluation = task.evaluate(outputs, examples)
+        held, tokenizer = self.prepared.eval, self.prepared.tokenizer
+        task, evaluation = self.task.concluded(self.model, held, tokenizer, dtype=self.dtype)
         run: dict[str, Any] = {
             "task": task.name,
             "evaluated_on": self.prepared.evaluated_on,

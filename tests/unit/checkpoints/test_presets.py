@@ -30,7 +30,7 @@ def test_presets_have_the_sizes_of_the_paper(name: str, layers: int, width: int,
 def test_presets_can_be_exported(name: str):
     bert = FAMILIES["bert"]
     written = bert.write(Description(preset(name, vocab_size=100), None, None), {}, architecture=bert.base, where="")
-    assert written["hidden_size"] == PRESETS[name]["d_model"]
+    assert written["hidden_size"] == PRESETS[name]["encoder"]["d_model"]
 
 
 def test_presets_take_changes_and_name_mistakes():

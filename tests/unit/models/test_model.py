@@ -43,12 +43,12 @@ def test_a_decoder_without_ids_reads_the_inputs() -> None:
         assert not torch.allclose(told[0], model(IDS[:1, [1, 0, 2, 3]])[0])
 
 
-def test_a_ragged_batch_of_two_stacks_has_one_layout() -> None:
+def test_what_a_decoder_reads_in_a_ragged_batch_has_a_layout_of_its_own() -> None:
     model = made()
-    with pytest.raises(
-        ValueError, match="in a ragged batch a decoder reads what the encoder reads: it takes no decoder_ids"
-    ):
+    with pytest.raises(ValueError, match="in a ragged batch as decoder_ragged says"):
         model.hidden(IDS[0], decoder_ids=IDS[0], ragged=Ragged.of([4]))
+    with pytest.raises(ValueError, match="and only there"):
+        model.hidden(IDS, decoder_ids=IDS, decoder_ragged=Ragged.of([4]))
 
 
 @pytest.mark.parametrize("tie_head", [True, False])

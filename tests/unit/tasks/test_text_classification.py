@@ -16,12 +16,13 @@ from regard.data.batch import Listed, take
 from regard.data.check import Report, check
 from regard.data.read import read
 from regard.errors import ConfigError, DataError
-from regard.models.config import HeadConfig
+from regard.models.config import HeadConfig, ModelConfig
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS
 from regard.tasks.text_classification import Options, TextClassification
 from regard.text import Tokenizer, train_tokenizer
 
+MODEL = ModelConfig(vocab_size=9, d_model=4, n_layers=1, n_heads=1, d_ff=4)
 LABELS, COUNTS = ("bad", "good", "so-so"), (10, 3, 1)
 
 
@@ -182,13 +183,13 @@ def test_wrong_settings_are_refused(change: dict[str, Any], says: str) -> None:
 
 
 def test_the_head_keeps_what_the_checkpoint_has() -> None:
-    assert task().head(None) == HeadConfig(n_outputs=3, pool="mean", dense=False)
-    assert task(pool="first").head(None) == HeadConfig(n_outputs=3, pool="first", dense=False)
+    assert task().head(None, MODEL) == HeadConfig(n_outputs=3, pool="mean", dense=False)
+    assert task(pool="first").head(None, MODEL) == HeadConfig(n_outputs=3, pool="first", dense=False)
     found = HeadConfig(n_outputs=7, pool="first", dense=True)
-    assert task().head(found) == found.model_copy(update={"n_outputs": 3})
-    assert task(pool="last").head(found).pool == "last"
+    assert task().head(found, MODEL) == found.model_copy(update={"n_outputs": 3})
+    assert task(pool="last").head(found, MODEL).pool == "last"
     for over in ("tokens", "vocabulary", "pair"):
-        assert task().head(HeadConfig(over=over, n_outputs=7)) == task().head(None)
+        assert task().head(HeadConfig(over=over, n_outputs=7), MODEL) == task().head(None, MODEL)
 
 
 # Rows to examples
@@ -251,7 +252,7 @@ def loss(made: TextClassification, targets: list[Any], *, smoothing: float = 0.0
     """The sum for LOGITS; the batch sorts its rows by length, so all are of one."""
     name = "labels" if made.options.multi_label else "label"
     held = Listed([{"input_ids": [1, 2], name: target} for target in targets])
-    total, count = made.loss(LOGITS, take(held, np.arange(3)), smoothing=smoothing)
+    total, count = made.cost(LOGITS, take(held, np.arange(3)), smoothing=smoothing)
     assert count == 3
     return float(total)
 
@@ -295,7 +296,7 @@ def test_the_loss_has_a_gradient_and_asks_for_nothing_writable() -> None:
     places = np.array([0, 1])
     places.flags.writeable = False  # as a store on disk gives it
     held = Listed([{"input_ids": [1, 2], "labels": places}] * 3)
-    task(multi_label=True).loss(outputs, take(held, np.arange(3)), smoothing=0.1)[0].backward()
+    task(multi_label=True).cost(outputs, take(held, np.arange(3)), smoothing=0.1)[0].backward()
     assert outputs.grad is not None
     assert (outputs.grad != 0).all()
 

@@ -42,7 +42,7 @@ MARIAN = Family(
         SHARING,
         Key(theirs="decoder_vocab_size", ours="decoder_vocab_size", default=None),
     ),
-    fixed={**FIXED, "positions": "sinusoidal", "sinusoid": "halves", "norm_place": "post"},
+    fixed={**FIXED, "positions": "sinusoidal", "sinusoid": "halves", "norm_place": "post", "pad_is_zero": True},
     only=ONLY,
     base=Architecture("MarianModel", MARIAN_BODY),
     heads=(Architecture("MarianMTModel", MARIAN_BODY, WORDS, task="translation", fields=VOCABULARY),),
