@@ -10,7 +10,7 @@ import torch
 from regard.checkpoints.families import FAMILIES, Architecture, Description, Family
 from regard.checkpoints.files import refilling, write_json
 from regard.checkpoints.folder import load
-from regard.checkpoints.loaded import CONFIG, Loaded, Origin
+from regard.checkpoints.loaded import CONFIG, GENERATION, Loaded, Origin
 from regard.checkpoints.rules import EXTRA, apply
 from regard.checkpoints.shared import spread
 from regard.checkpoints.tensors import WEIGHTS, write_safetensors
@@ -76,13 +76,17 @@ def export_hf(loaded: Loaded, folder: Path, *, family: str | None = None) -> Non
     entries = architecture.entries(tables.prefix_of(architecture) if whole else "", config)
     spread(ours, entries, config)
     theirs = apply(ours, entries, reverse=True, where=loaded.source)
+    files = dict(origin.files)
+    if not origin.config and (said := (loaded.task or {}).get("generation")):
+        files[GENERATION] = said
+        config |= {key: value for key, value in said.items() if key.endswith("token_id")}  # where older versions look
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
     config[key] = str(next(iter(loaded.tensors.values())).dtype).removeprefix("torch.")
     with refilling(folder, seal=CONFIG) as staging:
         write_safetensors(staging / WEIGHTS, theirs)
         if loaded.tokenizer is not None:
             loaded.tokenizer.save(staging)
-        for file, values in origin.files.items():
+        for file, values in files.items():
             write_json(staging / file, values)
         write_json(staging / CONFIG, config)
 

@@ -29,6 +29,8 @@ from regard.text.train_pieces import train_pieces
 
 LONGEST = 256
 """Tokens that are written where the checkpoint names no bound."""
+TWICE = 2
+"""How much longer than the longest reference a text may become at an evaluation during training."""
 MEASURED = 4096
 """Tokens in one forward pass of a measurement."""
 
@@ -122,8 +124,7 @@ class TextToText(Writing, Learnable):
         """The checkpoint's own, or one over all words."""
         if found is not None and found.over in self.over:
             return found
-        rows = 0 if model.tie_head else model.target_vocab_size
-        return HeadConfig(over="vocabulary", dense=False, dropout=0.0, n_outputs=rows)
+        return HeadConfig(over="vocabulary", dense=False, dropout=0.0, n_outputs=model.target_vocab_size)
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
         """`input_ids`, `truncated`, and of rows with a target `target_ids`, `start`, which the decoder begins with, and
@@ -172,8 +173,11 @@ class TextToText(Writing, Learnable):
     def _compared(
         self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool
     ) -> TextReport:
-        generation = self.generation.model_copy(update={"num_beams": 1}) if quick else self.generation
         held = list(examples)[: self.options.validate_on if quick else None]
+        generation = self.generation
+        if quick:  # a model that has not yet learned to stop would write on and on
+            longest = TWICE * max(len(example["target_ids"]) for example in held)
+            generation = generation.model_copy(update={"num_beams": 1, "max_new_tokens": longest})
         sources = [[int(token) for token in example["input_ids"]] for example in held]
         written = answered(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
         references = [bytes(np.asarray(example["reference"], np.uint8)).decode() for example in held]
