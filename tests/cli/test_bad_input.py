@@ -162,7 +162,11 @@ FILES = [
     Case(
         "parallel files: no languages",
         "train y.en-zh-CN --model tiny --out run",
-        ("y.en-zh-CN: no such file, and 'en-zh-CN' does not name two languages", "allowed: train.en-de", "such as zh_CN"),
+        (
+            "y.en-zh-CN: no such file, and 'en-zh-CN' does not name the two languages",
+            "allowed: train.en-de",
+            "such as zh_CN",
+        ),
     ),
     Case(
         "parallel files: not parallel",
