@@ -150,6 +150,36 @@ FILES = [
     train("unknown ending", GOOD, "x.xls: unknown ending .xls", "allowed: .csv", file="x.xls"),
     Case("no such file", "train y.csv --model tiny --out run", ("y.csv: no such file", "x.csv")),
     Case(
+        "parallel files: one is missing",
+        "train y.en-de --model tiny --out run",
+        (
+            "y.en-de: no such file, and no parallel file y.de, y.de.gz or y.de.xz",
+            "allowed: y.en, y.fr",
+            "fix: name languages",
+        ),
+        files={"y.en": "fine\n", "y.fr": "bien\n"},
+    ),
+    Case(
+        "parallel files: no languages",
+        "train y.en-zh-CN --model tiny --out run",
+        (
+            "y.en-zh-CN: no such file, and 'en-zh-CN' does not name the two languages",
+            "allowed: train.en-de",
+            "such as zh_CN",
+        ),
+    ),
+    Case(
+        "parallel files: not parallel",
+        "train y.en-de --columns label=translation --model tiny --out run",
+        (
+            "2 problems",
+            "y.de, line 2 (beside y.en, line 2): the label is missing",
+            "y.en: the file has 4 lines and y.de has 3: line 4 stands alone",
+            "fix: find the line where they part, and align them again",
+        ),
+        files={"y.en": "a\nb\nc\nd\n", "y.de": "a\n\nb\n"},
+    ),
+    Case(
         "unknown label in the evaluation rows",
         f"{TRAIN} --eval y.csv",
         ("y.csv, row 1 (line 2), column label: unknown label 'meh'", "'bad'", "'good'"),

@@ -32,7 +32,8 @@ def train(
     Parameters
     ----------
     data
-        Training rows: a .csv .tsv .jsonl .json .parquet .txt file (also .gz, .xz), a folder, or hub:owner/name.
+        Training rows: a .csv .tsv .jsonl .json .parquet .txt file (also .gz, .xz), a folder, parallel
+        files (train.en-de for train.en and train.de), or hub:owner/name.
     run
         A run file (RUN.toml); what is given on the command line wins.
     task

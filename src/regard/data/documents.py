@@ -21,8 +21,8 @@ PIECE = 16_384
 def _documents(is_border: Callable[[str], bool]) -> Reader:
     """A reader of documents between lines for which `is_border` is true.
 
-    Columns: `text`, with line ends as newlines, the last one left out; `continues`, whether the row goes on with the
-    document of the row before, so that no end belongs between the two.
+    Columns: `text`, with line ends as newlines, the document's last one left out; `continues`, whether the document goes on
+    in the next row, so that no end belongs after this one.
     """
 
     @contextmanager
@@ -38,14 +38,16 @@ def _documents(is_border: Callable[[str], bool]) -> Reader:
 def _rows(file: File, lines: Iterator[Line], is_border: Callable[[str], bool]) -> Iterator[Row]:
     number = 0
     for border, document in groupby(lines, key=lambda line: line[1] is not None and is_border(line[1])):
-        for place, (line, text) in enumerate(() if border else _pieces(document)):
+        for line, text, continues in () if border else _pieces(document):
             number += 1
-            yield Row(number, line, {"text": text, "continues": place > 0}, file.name)
+            yield Row(number, line, {"text": text, "continues": continues}, file.name)
 
 
-def _pieces(document: Iterator[Line]) -> Iterator[tuple[int, str]]:
-    """The text of a document, cut at line ends alone, and where each piece starts: a line longer than :data:`PIECE` is a
-    piece, and a blank line never begins one, or a piece could be nothing but white space."""
+def _pieces(document: Iterator[Line]) -> Iterator[tuple[int, str, bool]]:
+    """A document cut at line ends: where each piece starts, its text, and whether another follows.
+
+    A line longer than :data:`PIECE` is a piece; a blank line never begins one, or a piece could be nothing but white space.
+    """
     start, size = 0, 0
     held: list[str] = []
     for number, text in document:
@@ -53,13 +55,13 @@ def _pieces(document: Iterator[Line]) -> Iterator[tuple[int, str]]:
             continue
         line = f"{bare(text)}\n"
         if held and size + len(line) > PIECE and not line.isspace():
-            yield start, "".join(held)
+            yield start, "".join(held), True
             held, size = [], 0
         start = start if held else number
         held.append(line)
         size += len(line)
     if held:
-        yield start, "".join(held).removesuffix("\n")
+        yield start, "".join(held).removesuffix("\n"), False
 
 
 TEXTS: Mapping[Documents, Reader] = {

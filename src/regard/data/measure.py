@@ -20,6 +20,11 @@ Measure = Callable[[list[tuple[str, ...]]], list[int]]
 LONG = 20_000
 """Characters from which on a row is worth a warning: most models cut it."""
 
+RATIO = 9
+"""How many times longer one side of a translation may be; the corpus cleaning of Moses (Koehn et al. 2007) has the same."""
+EXAMPLES = 5
+"""Odd rows that are named; of the rest only the count is."""
+
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 1024, 1 << 20
 
 
@@ -74,17 +79,20 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Seen:
-    """The rows of a table by what they say. All (rows,): hashes of texts and targets (0: none), row numbers."""
+    """The rows of a table by what they say. All (rows,): hashes of texts, targets (0: none) and languages, row numbers."""
 
     texts: NDArray[np.uint64]
     targets: NDArray[np.uint64]
+    languages: NDArray[np.uint64]
     numbers: NDArray[np.uint64]
 
     def repeats(self, source: str) -> list[Problem]:
-        """Warnings about rows that say the same, and about the same text under different targets."""
-        order = np.lexsort((self.targets, self.texts))
+        """Warnings about rows that say the same, and about the same text under different targets; a text that is translated
+        into another language is no repetition."""
+        order = np.lexsort((self.targets, self.languages, self.texts))
         texts, targets, numbers = self.texts[order], self.targets[order], self.numbers[order]
-        same = texts[1:] == texts[:-1]
+        languages = self.languages[order]
+        same = (texts[1:] == texts[:-1]) & (languages[1:] == languages[:-1])
         torn = same & (targets[1:] != targets[:-1])
         told = []
         if same.any():
@@ -100,20 +108,69 @@ class Seen:
 
 
 class Fingerprints:
-    """Collects hashes of rows: 24 bytes a row, whatever the rows hold."""
+    """Collects hashes of rows: 32 bytes a row, whatever the rows hold."""
 
     def __init__(self) -> None:
-        self._texts, self._targets, self._numbers = array("Q"), array("Q"), array("Q")
+        self._texts, self._targets, self._languages, self._numbers = array("Q"), array("Q"), array("Q"), array("Q")
 
-    def add(self, row: Row, texts: Iterable[str], target: str | None) -> None:
-        """Remember one row by the digest of its texts and of its answer."""
+    def add(self, row: Row, texts: Iterable[str], target: str | None, languages: Iterable[str] = ()) -> None:
+        """Remember one row by the digests of its texts, of its answer and of the languages of both."""
         self._texts.append(_hash("\x1f".join(text.strip() for text in texts)))
         self._targets.append(0 if target is None else _hash(target))
+        self._languages.append(_hash("\x1f".join(languages)))
         self._numbers.append(row.number)
 
     def seen(self) -> Seen:
         """All rows so far, sorted for comparison."""
-        return Seen(*(np.frombuffer(part, dtype=np.uint64) for part in (self._texts, self._targets, self._numbers)))
+        parts = (self._texts, self._targets, self._languages, self._numbers)
+        return Seen(*(np.frombuffer(part, dtype=np.uint64) for part in parts))
+
+
+class Sides:
+    """Texts beside the texts to be made of them: rows where both are the same, or one is far longer.
+
+    target: what messages call the second; ratio: whether their lengths say something, as they do in a translation and not in
+    a summary. Lengths are in bytes of UTF-8, in which scripts that write a word in a letter or two do not look short.
+    """
+
+    def __init__(self, target: str, *, ratio: bool) -> None:
+        self._ratio = ratio
+        self._same = _Odd(f"{target} that is the text itself")
+        self._uneven = _Odd(f"{target} more than {RATIO} times as long as the text, or the other way round")
+
+    def add(self, row: Row, text: str, target: str) -> None:
+        """Compare the two sides of one row."""
+        if text.strip() == target.strip():
+            self._same.add(row)
+        elif self._ratio:
+            short, long = sorted((len(text.strip().encode()), len(target.strip().encode())))
+            if long > RATIO * short:
+                self._uneven.add(row)
+
+    def warnings(self) -> list[Problem]:
+        """What is odd, with the first rows that are."""
+        return [problem for odd in (self._same, self._uneven) for problem in odd.told()]
+
+
+class _Odd:
+    """Rows that are odd in one way: how many, where the first is, and some of the numbers of those in the same file."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._count = what, 0
+        self._first: Row | None = None
+        self._numbers: list[int] = []
+
+    def add(self, row: Row) -> None:
+        self._count += 1
+        self._first = first = self._first or row
+        if (row.file, row.files) == (first.file, first.files) and len(self._numbers) < EXAMPLES:
+            self._numbers.append(row.number)
+
+    def told(self) -> list[Problem]:
+        if self._first is None:
+            return []
+        numbers = ", ".join(map(str, self._numbers)) + (" …" if self._count > len(self._numbers) else "")
+        return [Problem(f"{_rows(self._count)} ({numbers}) with a {self._what}, the first here", self._first.where())]
 
 
 def _hash(text: str) -> int:

@@ -1,4 +1,7 @@
-"""Parallel files: one sentence a line, one file a language; `train.en-de` names train.en and train.de, read side by side."""
+"""Parallel files: one sentence a line, one file a language.
+
+`train.en-de` names train.en and train.de, read side by side; `train.en-de,de-en,en-fr` names three pairs, read in turn.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class Direction:
 
 
 def is_parallel(path: Path) -> bool:
-    """Whether a name is one of parallel files, `train.en-de`: its ending has a hyphen, its folder is there and it is not."""
+    """Whether a name is one of parallel files: its ending has a hyphen, its folder is there, and there is no such file."""
     return "-" in path.suffix and path.parent.is_dir() and not path.exists()
 
 
@@ -68,7 +71,7 @@ def _directions(ending: str, source: str) -> list[Direction]:
         found = _DIRECTION.fullmatch(word)
         direction = Direction(*found.groups()) if found else None
         if direction is None:
-            what = f"no such file, and {word!r} does not name two languages, the ones of parallel files"
+            what = f"no such file, and {word!r} does not name the two languages of parallel files"
         elif direction.source == direction.target:
             what = f"{word!r} names one language twice"
         elif direction in directions:

@@ -80,9 +80,9 @@ def read(
     source: a file (see :data:`FORMATS`), a folder that holds one such file or one sub-folder of `.txt` files a class,
     parallel files (`train.en-de`, see :mod:`regard.data.parallel`), or `hub:owner/name[/config][@revision][#split]`.
     columns: our column -> its name in the file, or its number from 0 in a file without a header. format: a name in
-    `READERS`, for a file whose ending does not tell. documents: what a document of a `.txt` file is, a row as long as it is
-    short (see :mod:`regard.data.documents`); unless that is a line, a folder may hold many such files. problems: collects
-    what the passes over the rows find wrong; None means the table's own collector.
+    `READERS`, for a file whose ending does not tell. documents: what a document of a `.txt` file is; unless it is a line, a
+    folder may hold many such files, and a long document takes several rows (see :mod:`regard.data.documents`). problems:
+    collects what the passes over the rows find wrong; None means the table's own collector.
 
     Raises DataError for what makes the source unreadable (together with what `problems` held before).
     """
@@ -116,7 +116,7 @@ def _check_map(columns: Mapping[str, str | int]) -> None:
 
 
 def _parts(source: str, format: str | None, documents: Documents, *, headerless: bool) -> list[Part]:
-    if format is None and is_parallel(Path(source)):
+    if format is None and not source.startswith(HUB) and is_parallel(Path(source)):
         return parallel(source, headerless=headerless)
     files, found = _files(source, format, many=documents != "line")
     reader = TEXTS[documents] if found == "txt" else READERS[found]

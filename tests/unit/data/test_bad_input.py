@@ -617,6 +617,63 @@ class TestWarnings:
         warnings = [str(warning) for warning in self.report(tmp_path, content).warnings]
         assert any(fragment in warning for warning in warnings), warnings
 
+    TRANSLATION = Columns(("text",), "translation", target_kind="text", languages=("source_language", "target_language"))
+
+    @pytest.mark.parametrize(
+        ("lines", "says"),
+        [
+            (
+                ["a long text,a long text"],
+                ["row 2 (line 3): 1 row (2) with a translation that is the text itself, the first here"],
+            ),
+            (["ok,ok", "x,y", " no ,no"], ["row 2 (line 3): 2 rows (2, 4) with a translation that is the text itself"]),
+            ([f"same {i},same {i}" for i in range(9)], ["9 rows (2, 3, 4, 5, 6 …) with a translation that is the text"]),
+            (["ab,abcdefghijklmnopqrs"], ["1 row (2) with a translation more than 9 times as long as the text"]),
+            (
+                ["abcdefghijklmnopqrs,ab"],
+                ["1 row (2) with a translation more than 9 times as long as the text, or the other"],
+            ),
+            (["ab,abcdefghijklmnopqr"], []),
+            # three bytes each: a language without spaces is not short
+            (["我,I am one of them myself"], []),
+        ],
+    )
+    def test_two_sides_that_do_not_fit(self, lines: list[str], says: list[str], tmp_path: Path) -> None:
+        content = "".join(f"{line}\n" for line in ["text,translation", "one,eins", *lines]).encode()
+        warnings = [str(warning) for warning in self.report(tmp_path, content, self.TRANSLATION).warnings]
+        assert len(warnings) == len(says), warnings
+        for warning, fragment in zip(warnings, says, strict=True):
+            assert warning.startswith(f"{tmp_path}/x.csv, row 2 (line 3): ")
+            assert fragment in warning
+
+    def test_a_summary_may_be_short_but_not_the_text(self, tmp_path: Path) -> None:
+        content = b"text,summary\na text that is long and goes on and on,short\nsame,same\n"
+        (warning,) = self.report(tmp_path, content, SUMMARY).warnings
+        assert warning.what == "1 row (2) with a summary that is the text itself, the first here"
+
+    def test_a_text_into_two_languages_is_no_repetition(self, tmp_path: Path) -> None:
+        for code, content in (("en", "one\ntwo\none\n"), ("de", "eins\nzwei\nein\n"), ("fr", "un\ndeux\nun\n")):
+            (tmp_path / f"x.{code}").write_text(content)
+        report = check(read(tmp_path / "x.en-de,en-fr"), self.TRANSLATION)
+        assert [warning.what for warning in report.warnings] == [
+            "repeated texts: 2 rows (such as rows 1 and 3)",
+            "texts with different targets: 1 (such as rows 1 and 3)",
+        ]
+        (tmp_path / "y.csv").write_text("text,translation\none,eins\nnine,neun\n")
+        told = check(read(tmp_path / "y.csv"), self.TRANSLATION, against=report).warnings
+        assert [warning.what for warning in told] == [
+            f"1 of 2 rows are in {tmp_path}/x.en-de,en-fr too (such as row 1), which flatters the scores"
+        ]
+
+    def test_odd_rows_of_several_files_are_counted_and_those_of_the_first_are_named(self, tmp_path: Path) -> None:
+        for code in ("en", "de", "fr"):
+            (tmp_path / f"x.{code}").write_text("ok\nno\n")
+        (warning,) = check(read(tmp_path / "x.en-de,en-fr"), self.TRANSLATION).warnings
+        assert str(warning) == (
+            f"{tmp_path}/x.en, line 1 (beside {tmp_path}/x.de, line 1): "
+            "4 rows (1, 2 …) with a translation that is the text itself, the first here"
+        )
+
     def test_rows_of_the_training_file(self, tmp_path: Path) -> None:
         for name, lines in (("train.csv", ("x,a", "y,b")), ("dev.csv", ("z,a", "y,a"))):
             (tmp_path / name).write_bytes(b"text,label\n" + "\n".join(lines).encode())

@@ -73,7 +73,7 @@ def test_pieces_are_the_document(lines: list[str], tmp_path_factory: pytest.Temp
     path.write_text(text + "\n")
     rows = found(path, "file")
     assert "".join(piece for _, piece, _ in rows) == text
-    assert [continues for _, _, continues in rows] == [False, *[True] * (len(rows) - 1)]
+    assert [continues for _, _, continues in rows] == [*[True] * (len(rows) - 1), False]
     for line, piece, _ in rows:
         assert len(piece.rstrip()) <= PIECE or "\n" not in piece.rstrip(), "only a line that is too long makes a long piece"
         assert piece.strip()
@@ -85,9 +85,12 @@ def test_pieces_are_the_document(lines: list[str], tmp_path_factory: pytest.Temp
 def test_documents_are_the_lines_between_blank_ones(lines: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "documents.txt"
     path.write_text("\n".join([*lines, "last"]))
-    documents: list[str] = []
+    documents, begun = [], ""
     for _, piece, continues in found(path, "blank"):
-        documents = [*documents[:-1], documents[-1] + piece] if continues else [*documents, piece]
+        begun += piece
+        if not continues:
+            documents, begun = [*documents, begun], ""
+    assert begun == ""
     expected = "\n".join(line.strip() for line in [*lines, "last"]).split("\n\n")
     assert documents == [document.strip("\n") for document in expected if document.strip("\n")]
 

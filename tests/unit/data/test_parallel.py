@@ -135,10 +135,10 @@ class TestWrong:
     @pytest.mark.parametrize(
         ("ending", "says"),
         [
-            ("en-zh-CN", "no such file, and 'en-zh-CN' does not name two languages"),
-            ("en-de,fr", "no such file, and 'fr' does not name two languages"),
-            ("en-", "no such file, and 'en-' does not name two languages"),
-            ("en-de,", "no such file, and '' does not name two languages"),
+            ("en-zh-CN", "no such file, and 'en-zh-CN' does not name the two languages"),
+            ("en-de,fr", "no such file, and 'fr' does not name the two languages"),
+            ("en-", "no such file, and 'en-' does not name the two languages"),
+            ("en-de,", "no such file, and '' does not name the two languages"),
             ("en-en", "'en-en' names one language twice"),
             ("en-de,de-en,en-de", "the direction 'en-de' is named twice"),
         ],
