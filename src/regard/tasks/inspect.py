@@ -105,12 +105,14 @@ def labelled(
     """The rows of a file with the targets of a trained task, found in order; see :func:`opened`."""
     settings = task.settings()
     wanted = task.columns(settings["options"])
-    names = [*wanted.inputs, *([wanted.target] if wanted.target else [])]
+    needed = [*wanted.inputs, *([wanted.target] if wanted.target else [])]
 
     def lacking(table: Table) -> list[str]:
-        return [name for name in names if table.theirs(name) not in table.columns]
+        return [name for name in needed if table.theirs(name) not in table.columns]
 
-    table = opened(source, names, columns=columns, remembered=remembered, problems=Problems(), lacking=lacking)
+    table = opened(
+        source, [*needed, *wanted.languages], columns=columns, remembered=remembered, problems=Problems(), lacking=lacking
+    )
     known: Sequence[str] | None = settings.get("labels")
     # one class alone is nothing to train on, but may well be evaluated on
     check_table(table, wanted, labels=known).problems.raise_if_any()

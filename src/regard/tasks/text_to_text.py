@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
 import torch
@@ -41,6 +41,13 @@ class Options(Settings):
     validate_on: int | None = Field(None, ge=1)
     """Rows that are written at the evaluations during training, drawn once by their order; None means all. The last
     evaluation always writes all."""
+
+
+class Languages(TypedDict, total=False):
+    """Arguments of :func:`~regard.text.train_pieces.train_pieces`."""
+
+    languages: Sequence[str]
+    pair: tuple[str, str] | None
 
 
 @TASKS.register("text2text-generation")
@@ -102,14 +109,14 @@ class TextToText(Writing, Learnable):
                 vocab_size=size,
                 joint=settings.joint,
                 lower_case=lower_case,
-                languages=self.tags(held),
+                **self.languages(held),
             )
         both = (text for pair in pairs for text in pair)
         return train_tokenizer(both, kind=kind, vocab_size=size, lower_case=lower_case, specials="seq2seq")
 
-    def tags(self, rows: Sequence[Row]) -> Sequence[str]:
-        """The languages that a source must be tagged with to say into which it goes."""
-        return ()
+    def languages(self, rows: Sequence[Row]) -> Languages:
+        """What the rows say of the languages that are read and written."""
+        return Languages()
 
     def starting(self, tokenizer: Tokenizer, found: Mapping[str, Any] | None) -> Self:
         """With what the checkpoint says of how it writes; from scratch, with Marian's ways."""

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 import torch
 
 from regard.data.check import Columns
-from regard.errors import Problem, did_you_mean, listed
+from regard.errors import Problem, Problems, did_you_mean, listed
 from regard.metrics import TextReport, bleu_tokenizer, translated
 from regard.metrics.translation import Tokenize
 from regard.models.model import Model
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Example, Fault, Prediction, Row
-from regard.tasks.text_to_text import Options, TextToText
+from regard.tasks.text_to_text import Languages, Options, TextToText
 from regard.text.tokenizer import Tokenizer
 
 SOURCE, TARGET = "source_language", "target_language"
@@ -45,7 +45,7 @@ class Translation(TextToText):
     @classmethod
     def columns(cls, options: Mapping[str, Any]) -> Columns:
         """`text`, `translation`, and the languages where there are several."""
-        return replace(super().columns(options), inputs=("text", TARGET, SOURCE), optional=(TARGET, SOURCE))
+        return replace(super().columns(options), languages=(SOURCE, TARGET))
 
     @classmethod
     def metrics(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -57,10 +57,11 @@ class Translation(TextToText):
         """`text`, and the languages where there are several."""
         return (Input("text"), Input(TARGET, optional=True), Input(SOURCE, optional=True))
 
-    def tags(self, rows: Sequence[Row]) -> Sequence[str]:
-        """The languages that the rows go into, if they are several."""
-        found = sorted({str(row[TARGET]) for row in rows if row.get(TARGET)})
-        return found if len(found) > 1 else ()
+    def languages(self, rows: Sequence[Row]) -> Languages:
+        """Tags for the languages that the rows go into, if they are several; else the two that there are."""
+        pairs = sorted(pair for pair in _by_languages(rows) if all(pair))
+        targets = sorted({target for _, target in pairs})
+        return Languages(languages=targets if len(targets) > 1 else (), pair=pairs[0] if len(pairs) == 1 else None)
 
     def compared(self, written: Sequence[str], references: Sequence[str]) -> TextReport:
         """BLEU, chrF and TER, with their signatures."""
@@ -68,7 +69,14 @@ class Translation(TextToText):
         return translated(written, references, tokenize=cut, lowercase=self.options.lowercase)
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
-        """See :class:`TextToText`; with tags where the tokenizer has them."""
+        """See :class:`TextToText`; with tags where the tokenizer has them.
+
+        Raises DataError for languages that the tokenizer does not have.
+        """
+        problems = Problems()
+        for fault in self._strange(rows, tokenizer):
+            problems.append(replace(fault.problem, where=f"row {fault.row + 1}, column {fault.column}"))
+        problems.raise_if_any()
         examples: list[Example] = [{} for _ in rows]
         for languages, places in _by_languages(rows).items():
             task, reading, writing = self._between(*languages, tokenizer)
@@ -80,16 +88,26 @@ class Translation(TextToText):
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Languages that the model does not know, or that it must be told; texts that are longer than it reads."""
         assert tokenizer is not None
+        yield from self._strange(rows, tokenizer)
+        yield from super().faults(rows, tokenizer, max_length=max_length)
+
+    def _strange(self, rows: Sequence[Row], tokenizer: Tokenizer) -> Iterator[Fault]:
+        """Languages that the tokenizer does not have, and none where one must be said."""
         known = tokenizer.languages
+        allowed: dict[str, Sequence[str]] = {SOURCE: known, TARGET: known}
+        if tokenizer.pair is not None:
+            allowed = {SOURCE: tokenizer.pair[:1], TARGET: tokenizer.pair[1:]}
+        elif known and not tokenizer.target.languages:  # Marian's tags say what is written, sources have none
+            allowed = {TARGET: known}
         for number, row in enumerate(rows):
-            for column in (TARGET, SOURCE):
-                if (language := row.get(column)) and language not in known:
-                    what = f"unknown language {language!r}" if known else "this model translates between two languages only"
-                    fix = did_you_mean(language, known) or ("" if known else f"leave out {column}")
-                    yield Fault(number, column, Problem(what, allowed=listed(known), fix=fix))
+            for column, languages in allowed.items():
+                if (language := row.get(column)) and language not in languages:
+                    two = "this model translates between two languages only"
+                    what = f"unknown language {language!r}" if languages else two
+                    fix = did_you_mean(language, languages) or ("" if known else f"leave out {column}")
+                    yield Fault(number, column, Problem(what, allowed=listed(languages), fix=fix))
             if known and not row.get(TARGET) and self.generation.forced_bos_token_id is None:
                 yield Fault(number, TARGET, Problem("which language to translate into?", allowed=listed(known)))
-        yield from super().faults(rows, tokenizer, max_length=max_length)
 
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype

@@ -91,6 +91,12 @@ class Tokenizer:
         """The languages that a multilingual tokenizer has tags for: `de`, `de_DE`, `deu_Latn`, as its makers call them."""
         return tuple(self._parts.languages)
 
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The languages that a tokenizer without tags reads and writes, where its makers say so."""
+        source, target = (self._settings.word(key) for key in ("source_lang", "target_lang"))
+        return (source, target) if source and target and not self.languages else None
+
     def language_id(self, language: str) -> int:
         """The id of a language's tag, such as a decoder is made to write first.
 

@@ -36,6 +36,7 @@ def train_pieces(
     joint: bool = True,
     lower_case: bool = False,
     languages: Sequence[str] = (),
+    pair: tuple[str, str] | None = None,
 ) -> Tokenizer:
     """A tokenizer whose two sides, what is read and what is written, are learned from texts, which are held in memory.
 
@@ -43,7 +44,7 @@ def train_pieces(
     to cut (Kudo 2018); neither crosses a space. vocab_size: entries of each vocabulary, special tokens included; joint:
     both sides share one. Letters outside the vocabulary are unknown; the rarest 0.05% of a large alphabet (Chinese) are.
     lower_case: fold upper case before cutting. languages: codes of tags, `de` for `>>de<<`, of which one stands before each
-    source and says what to write.
+    source and says what to write. pair: the languages of the two sides, where they are known and no others.
 
     Raises :class:`~regard.errors.ConfigError` for a vocab_size that cannot hold the alphabet, and
     :class:`~regard.errors.DataError` when there is no text.
@@ -65,6 +66,7 @@ def train_pieces(
         "unk_token": UNKNOWN,
         "pad_token": PADDING,
         "separate_vocabs": not joint,
+        **dict(zip(("source_lang", "target_lang"), pair or (), strict=False)),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

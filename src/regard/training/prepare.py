@@ -30,7 +30,7 @@ from regard.models.build import build
 from regard.models.config import Kind, ModelConfig
 from regard.models.model import Model
 from regard.tasks.inspect import both
-from regard.tasks.task import Example, Learnable, learnable
+from regard.tasks.task import Example, Learnable, Row, learnable
 from regard.text.tokenizer import Tokenizer
 from regard.training.precision import device
 
@@ -89,7 +89,7 @@ def prepare(config: RunConfig, out: Path) -> Prepared:
     task = learnable(config.task).from_data(config.options, report)
     torch.manual_seed(config.seed)
     task, model, tokenizer, origin = _start(config, out, task, table)
-    max_length = _max_length(config, model.config, tokenizer, task)
+    max_length = _max_length(config, model.config, tokenizer, task, next(iter(table)).values)
     settings = {"task": task.settings(), "tokenizer": tokenizer.digest, "max_length": max_length, "v": 1}
     prints = [fingerprint(rows.paths, **settings, columns=rows.mapped) for rows in (table, other) if rows is not None]
     _begin(out, config, tokenizer, data="".join(prints), origin=origin)
@@ -202,7 +202,8 @@ def _architecture(config: RunConfig, tokenizer: Tokenizer, kind: Kind) -> ModelC
     return preset(config.model, **learned, **config.architecture)
 
 
-def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, task: Learnable) -> int:
+def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, task: Learnable, row: Row) -> int:
+    """Longest example in tokens; row: any of those to learn from."""
     most = min(model.max_positions, tokenizer.max_length or model.max_positions)
     asked = config.batch.max_length
     if asked is not None and asked > model.max_positions:
@@ -213,7 +214,7 @@ def _max_length(config: RunConfig, model: ModelConfig, tokenizer: Tokenizer, tas
         )
     chosen = asked or most
     try:
-        task.encode([{each.name: "a" for each in task.inputs}], tokenizer, max_length=chosen)
+        task.encode([row], tokenizer, max_length=chosen)
     except ConfigError as error:  # no room for text between the special tokens
         raise error.at("batch.max_length") from None
     return chosen
