@@ -6,7 +6,7 @@ BASE_STAMP := $(VENV)/.base
 STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types size clean bench-finetune bench-encode bench-quality bench-families
-.PHONY: bench-startup bench-loading
+.PHONY: bench-startup bench-loading bench-train-translation
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench-encode: $(STAMP) ## prediction speed against transformers and ONNX Runtime
 
 bench-quality: $(STAMP) ## accuracy on SST-2, ChnSentiCorp, TNEWS and TREC; one of them: make bench-quality ARGS=trec
 	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+bench-train-translation: $(STAMP) ## training speed and memory of a translator against transformers
+	$(BIN)/python benchmarks/train_translation.py $(ARGS)
 
 bench-families: $(STAMP) ## a forward pass of every family against transformers; some: make bench-families ARGS="--only bert,t5"
 	$(BIN)/python benchmarks/families.py $(ARGS)

@@ -1,4 +1,4 @@
-"""A translator from parallel files, by the command line: trained, evaluated, asked and exported, for one pair and several."""
+"""A translator from parallel files, by the command line: trained, evaluated, asked, exported; for one pair and several."""
 
 import itertools
 import json
@@ -13,9 +13,9 @@ import regard
 from regard.cli.app import run
 
 WORDS = {
-    "en": "the a dog man runs sees old red".split(),
-    "de": "der ein Hund Mann rennt sieht alte rote".split(),
-    "fr": "le un chien homme court voit vieux rouge".split(),
+    "en": ("the", "a", "dog", "man", "runs", "sees", "old", "red"),
+    "de": ("der", "ein", "Hund", "Mann", "rennt", "sieht", "alte", "rote"),
+    "fr": ("le", "un", "chien", "homme", "court", "voit", "vieux", "rouge"),
 }
 """Languages that differ in their words alone."""
 TEXTS = [*itertools.product(range(2), (6, 7), (2, 3), (4, 5)), *itertools.product(range(2), (2, 3), (5,), range(2), (2, 3))]
@@ -34,8 +34,9 @@ def parallel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(source: str, out: Path, *more: str) -> list[str]:
-    said = "training.lr=0.003 training.warmup=20 batch.tokens=512 tokenizer.vocab_size=120 architecture.dropout=0.0 architecture.n_layers=2"
-    settings = f"{said} training.threads=1 training.eval_every=500 {' '.join(more)}"
+    model = "architecture.dropout=0.0 architecture.n_layers=2 tokenizer.vocab_size=120"
+    training = "training.lr=0.003 training.warmup=20 batch.tokens=512 training.threads=1 training.eval_every=500"
+    settings = f"{model} {training} {' '.join(more)}"
     return ["train", source, "--task", "translation", "--model", "tiny", "--out", str(out)] + [
         part for setting in settings.split() for part in ("--set", setting)
     ]

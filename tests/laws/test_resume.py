@@ -144,10 +144,10 @@ def finished_run(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("settings", "kills"),
     [
         ({"training__precision": "float32"}, 12),
-        ({"training__precision": "bfloat16"}, 12),
+        ({"training__precision": "bfloat16", "training__average": 3, "training__ema": 0.9}, 12),
         ({"training__patience": 3}, KILLS - 24),
     ],
-    ids=["float32", "bfloat16", "pretrained, stopping early"],
+    ids=["float32", "bfloat16, averaged", "pretrained, stopping early"],
 )
 def test_a_run_killed_at_any_instant_ends_as_if_nothing_had_happened(settings, kills, rows, tmp_path, request):
     out, chance = tmp_path / "run", random.Random(0)

@@ -77,6 +77,17 @@ class TestPlan:
         with pytest.raises(ConfigError, match=r"batches without a bound\n  fix: set batch.tokens or batch.rows"):
             plan(np.array([1]))
 
+    @given(order=ORDER, sizes=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=60))
+    def test_the_bound_holds_for_each_side(self, order: dict[str, int], sizes: list[tuple[int, int]]) -> None:
+        table = np.array(sizes)
+        batches = plan(table, tokens=40, **order)
+        assert sorted(np.concatenate(batches).tolist()) == [*range(len(sizes))]
+        assert all((table[batch].sum(0) <= 40).all() for batch in batches if len(batch) > 1)
+
+    def test_the_last_side_counts_first_in_sorting(self) -> None:
+        table = np.array([[3, 5], [9, 5], [4, 7], [1, 7]])
+        assert as_lists(plan(table, rows=4, sort=True)) == [[2, 3, 1, 0]]
+
     def test_no_rows_no_batches(self) -> None:
         assert plan(np.array([], dtype=np.int64), rows=4) == plan(np.array([], dtype=np.int64), rows=4, sort=True) == []
 
