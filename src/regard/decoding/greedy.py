@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from regard.decoding.filters import Filter
+from regard.decoding.filters import Filter, Written
 from regard.decoding.scorer import Scorer
 
 
@@ -34,7 +34,7 @@ def greedy(
     scores = scorer.read(prompt, mask)
     while True:
         for change in filters:
-            scores = change(scores, written)
+            scores = change(scores, Written(written, rows))
         tokens = scores.argmax(1)
         ended = torch.isin(tokens, ends)
         written = torch.cat([written, tokens[:, None]], dim=1)
