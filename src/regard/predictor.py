@@ -24,6 +24,7 @@ from regard.errors import CheckpointError, ConfigError, DataError, Problems, lis
 from regard.models.build import filled
 from regard.models.model import Model
 from regard.models.pack import packed
+from regard.tasks.generation import decoded
 from regard.tasks.infer import infer
 from regard.tasks.inputs import columns_of, lacking, rows_of
 from regard.tasks.inspect import labelled, opened
@@ -38,11 +39,12 @@ OUTPUTS = (".jsonl", ".csv", ".tsv")
 """Endings of files that answers can be written to."""
 
 
-def load(source: str | Path, *, precision: str = "auto") -> Predictor:
+def load(source: str | Path, *, precision: str = "auto", decoding: Mapping[str, Any] | None = None) -> Predictor:
     """The model of a folder or hub name, ready to predict.
 
-    precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the hardware has it. Raises CheckpointError for a folder that
-    is no model, or a model that no task has been learned with.
+    precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the hardware has it. decoding: how a model that writes is to
+    do it, keys of :class:`~regard.tasks.generation.Decoding`; the rest is as the checkpoint says. Raises ConfigError for
+    settings that are wrong, CheckpointError for a folder that is no model, or a model that no task has been learned with.
     """
     loaded = load_checkpoint(source)
     on = device()
@@ -55,6 +57,8 @@ def load(source: str | Path, *, precision: str = "auto") -> Predictor:
         task = TASKS[learned.task].from_settings(loaded.task)
     except ConfigError as error:
         raise error.at(where) from None
+    if decoding:
+        task = decoded(task, decoding)
     _check_parts(loaded, task)
     model = filled(loaded.config, loaded.head, loaded.tensors)
     model = packed(model, dtype) if on.type == "cpu" else model.to(dtype)

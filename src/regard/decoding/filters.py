@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -37,12 +37,17 @@ class Filter(Protocol):
         What it is given is not changed.
         """
 
+
+@runtime_checkable
+class Sometimes(Filter, Protocol):
+    """A filter that can tell when it changes nothing: where all do, a search need not spread out the scores of all
+    tokens."""
+
     def wakes(self, written: Written) -> bool:
-        """Whether it could change anything at this step; where no filter does, a search need not spread out all scores."""
-        return True
+        """Whether it could change anything at this step."""
 
 
-class Banned(Filter):
+class Banned(Sometimes):
     """Tokens and sequences that may not be written. first: only as the very first token."""
 
     def __init__(self, words: Iterable[int | Sequence[int]], *, first: bool = False) -> None:
@@ -65,7 +70,7 @@ class Banned(Filter):
         return scores
 
     def wakes(self, written: Written) -> bool:
-        """See :class:`Filter`."""
+        """See :class:`Sometimes`."""
         return not self._first or not bool(written.lengths.all())
 
     @property
@@ -74,7 +79,7 @@ class Banned(Filter):
         return not self._first and not self._longer
 
 
-class Forced(Filter):
+class Forced(Sometimes):
     """Tokens that must be written at certain places, counted from 0."""
 
     def __init__(self, places: Mapping[int, int]) -> None:
@@ -90,11 +95,11 @@ class Forced(Filter):
         return scores
 
     def wakes(self, written: Written) -> bool:
-        """See :class:`Filter`."""
+        """See :class:`Sometimes`."""
         return not self._places.keys().isdisjoint(written.lengths.tolist())
 
 
-class Closed(Filter):
+class Closed(Sometimes):
     """A token that must come last: where an input has only one token left to write, it is this one.
 
     longest: most tokens of each input, by its number, (inputs,) int64.
@@ -111,7 +116,7 @@ class Closed(Filter):
         return scores
 
     def wakes(self, written: Written) -> bool:
-        """See :class:`Filter`."""
+        """See :class:`Sometimes`."""
         return bool(self._closing(written).any())
 
     def _closing(self, written: Written) -> Tensor:

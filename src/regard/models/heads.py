@@ -12,10 +12,14 @@ from regard.layers.checks import one_of, positive
 from regard.layers.dropout import Dropout
 from regard.layers.embeddings import Borrowed, Embedding
 from regard.layers.feedforward import ACTIVATIONS
-from regard.layers.linear import Linear
+from regard.layers.linear import Linear, PackedLinear
+from regard.layers.output import Best, best
 from regard.layers.ragged import Ragged
 
 Pool = Literal["first", "mean", "last"]
+
+TOGETHER = 128
+"""Tokens whose scores over a vocabulary lie in memory at the same time, when only the best are asked for."""
 
 
 class TiedLinear(nn.Module):
@@ -73,7 +77,7 @@ class Head(nn.Module):
         self.activation = ACTIVATIONS.get(activation)
         self.norm = norm(width)
         self.dropout = Dropout(dropout)
-        self.out: Linear | TiedLinear | None = None
+        self.out: Linear | TiedLinear | PackedLinear | None = None
         if tied is not None:
             self.out = TiedLinear(tied, bias=bias)
         elif n_outputs:
@@ -84,18 +88,29 @@ class Head(nn.Module):
         """hidden (batch, tokens, d_model), or (tokens, d_model) with `ragged` -> (rows, n_outputs), or one for each token,
         (batch, tokens, n_outputs) or (tokens, n_outputs); float32."""
         x = hidden if self.pool is None else pooled(hidden, self.pool, attention_mask=attention_mask, ragged=ragged)
-        if self.scale is not None:
-            x = x * self.scale
-        if self.dense is not None:
-            x = self.dense(x)
-            x = x if self.activation is None else self.activation(x)
-        if self.norm is not None:
-            x = self.norm(x)
+        x = self._before(x)
         if self.out is not None:
             x = self.out(self.dropout(x))
         if self.distilled is not None:
             x = (x + self.distilled(self.dropout(hidden[:, 1]))) / 2
         return x.float()
+
+    def best(self, hidden: Tensor, count: int, *, never: Tensor | None = None) -> Best:
+        """Of a head over the vocabulary, the likeliest words of each token, hidden (tokens, d_model); see
+        :func:`regard.layers.output.best`."""
+        if self.out is None:
+            raise ValueError("this head has no output layer, whose best outputs could be asked for")
+        parts = [best(self.out(part), count, never=never) for part in self._before(hidden).split(TOGETHER)]
+        return Best(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+    def _before(self, x: Tensor) -> Tensor:
+        """What the output layer reads."""
+        if self.scale is not None:
+            x = x * self.scale
+        if self.dense is not None:
+            x = self.dense(x)
+            x = x if self.activation is None else self.activation(x)
+        return x if self.norm is None else self.norm(x)
 
 
 class PairHead(nn.Module):

@@ -11,6 +11,7 @@ from regard.layers.attention import Attention
 from regard.layers.block import Block
 from regard.layers.feedforward import FeedForward
 from regard.layers.linear import POST_OPS, Linear, PackedLinear
+from regard.models.heads import Head, TiedLinear
 from regard.models.model import Model
 
 
@@ -29,8 +30,8 @@ def packed(model: Model, dtype: torch.dtype = torch.bfloat16) -> Model:
     for module in list(twin.modules()):
         if isinstance(module, Attention):
             if module in reading:
-                for name in ("q_proj", "k_proj", "v_proj"):
-                    _replace(module, name)
+                module.kv_proj = PackedLinear(module.k_proj, module.v_proj)
+                _replace(module, "q_proj")
             else:
                 module.qkv_proj = PackedLinear(module.q_proj, module.k_proj, module.v_proj)
             _replace(module, "o_proj")
@@ -41,7 +42,22 @@ def packed(model: Model, dtype: torch.dtype = torch.bfloat16) -> Model:
                 _replace(module, name, activation=module.activation_name if rides and name == activated else "none")
             if rides:
                 module.activation = nn.Identity()
+        elif isinstance(module, Head) and module.pool is None and module.out is not None:
+            module.out = _output(module.out)
     return twin
+
+
+def _output(out: nn.Module) -> PackedLinear:
+    """The output layer of a head that answers for tokens; a tied one too: its table is read with as it is."""
+    if isinstance(out, TiedLinear):
+        rows, width = out.table.weight.shape
+        with torch.device("meta"):
+            linear = Linear(width, rows, bias=False)
+        linear.weight = nn.Parameter(out.table.weight, requires_grad=False)
+        linear.register_parameter("bias", out.bias)
+        return PackedLinear(linear)
+    assert isinstance(out, Linear)
+    return PackedLinear(out)
 
 
 def _replace(parent: nn.Module, name: str, *, activation: str = "none") -> None:

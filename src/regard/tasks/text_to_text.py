@@ -10,7 +10,7 @@ import torch
 
 from regard.errors import Problem, did_you_mean, listed
 from regard.models.model import Model
-from regard.tasks.generation import Generation, Writing, answered
+from regard.tasks.generation import Generation, Writing, renderings, worded
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Fault, Prediction, Row
 from regard.text.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ class TextToText(Writing):
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
     ) -> list[Prediction]:
-        """{generated}."""
+        """{generated, score}, and its candidates; see :func:`~regard.tasks.generation.worded`."""
         assert tokenizer is not None
         return self._written(model, rows, tokenizer, self.generation, dtype=dtype)
 
@@ -52,8 +52,8 @@ class TextToText(Writing):
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer, generation: Generation, *, dtype: torch.dtype
     ) -> list[Prediction]:
         sources = tokenizer.ids([row["text"] for row in rows])[0]
-        written = answered(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
-        return [Prediction({self.answer: text}) for text in tokenizer.target.decode(written)]
+        found = renderings(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
+        return worded(found, self.answer, tokenizer.target, every=generation.num_return_sequences > 1)
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""
