@@ -19,7 +19,7 @@ from regard.layers.checks import one_of, positive, share
 from regard.layers.disentangled import Distances, PositionProjections
 from regard.layers.dropout import kept
 from regard.layers.kernels import fused, softmax
-from regard.layers.linear import Linear, PackedLinear
+from regard.layers.linear import Linear, PackedLinear, QuantizedLinear
 from regard.layers.norms import RMSNorm
 from regard.layers.positions import Rotary
 from regard.layers.ragged import Ragged
@@ -115,9 +115,9 @@ class Attention(nn.Module):
         self.k_norm = None if norm_eps is None else RMSNorm(self.d_head, eps=norm_eps)
         self.position: PositionProjections | None = None
         """What makes keys and queries of distances, in disentangled attention that does not use its own for it."""
-        self.qkv_proj: PackedLinear | None = None
+        self.qkv_proj: PackedLinear | QuantizedLinear | None = None
         """All three projections at once, once the model is packed for prediction."""
-        self.kv_proj: PackedLinear | None = None
+        self.kv_proj: PackedLinear | QuantizedLinear | None = None
         """In its place where a memory is read: keys and values at once."""
 
     def forward(

@@ -11,6 +11,8 @@ BLOCK = 64
 """Words that are looked at together: only blocks with one of the largest maxima can hold one of the largest scores."""
 CACHED = 2**18
 """Float32 values that are worked on at once: they stay in the processor's second cache."""
+LOG2_E = 1.4426950408889634
+"""e^x is 2 to x times this, and torch's powers of 2 take a third of the time of its powers of e."""
 SAFE = 80.0
 """Logits up to this have an exp in float32, and so has the sum of many."""
 
@@ -44,10 +46,9 @@ def best(logits: Tensor, count: int, *, never: Tensor | None = None) -> Best:
     width = max(1, CACHED // hypotheses // BLOCK) * BLOCK
     for start in range(0, whole, width):
         part = logits[:, start : min(start + width, whole)].to(torch.float32, copy=True)
-        torch.amax(
-            part.unflatten(1, (-1, BLOCK)), -1, out=maxima[:, start // BLOCK : start // BLOCK + part.shape[1] // BLOCK]
-        )
-        sums += part.exp_().sum(1)
+        first, blocks = start // BLOCK, part.unflatten(1, (-1, BLOCK))
+        maxima[:, first : first + blocks.shape[1]] = blocks.amax(-1)
+        sums += part.mul_(LOG2_E).exp2_().sum(1)
     if whole < words:
         part = logits[:, whole:].float()
         maxima[:, -1] = part.amax(1)

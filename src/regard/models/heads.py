@@ -12,7 +12,7 @@ from regard.layers.checks import one_of, positive
 from regard.layers.dropout import Dropout
 from regard.layers.embeddings import Borrowed, Embedding
 from regard.layers.feedforward import ACTIVATIONS
-from regard.layers.linear import Linear, PackedLinear
+from regard.layers.linear import Linear, PackedLinear, QuantizedLinear
 from regard.layers.output import Best, best
 from regard.layers.ragged import Ragged
 
@@ -77,7 +77,7 @@ class Head(nn.Module):
         self.activation = ACTIVATIONS.get(activation)
         self.norm = norm(width)
         self.dropout = Dropout(dropout)
-        self.out: Linear | TiedLinear | PackedLinear | None = None
+        self.out: Linear | TiedLinear | PackedLinear | QuantizedLinear | None = None
         if tied is not None:
             self.out = TiedLinear(tied, bias=bias)
         elif n_outputs:
