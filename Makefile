@@ -6,7 +6,7 @@ BASE_STAMP := $(VENV)/.base
 STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types size clean bench-finetune bench-encode bench-quality bench-families
-.PHONY: bench-startup bench-loading bench-train-translation
+.PHONY: bench-startup bench-loading bench-train-translation bench-translate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -63,6 +63,9 @@ bench-startup: $(STAMP) ## seconds until the command line answers, size of the b
 
 bench-loading: $(STAMP) ## seconds and memory until a checkpoint is a model, against transformers
 	$(BIN)/python benchmarks/loading.py $(ARGS)
+
+bench-translate: $(STAMP) ## translation speed against transformers and CTranslate2, beam 1 and 4
+	$(BIN)/python benchmarks/translate.py $(ARGS)
 
 clean: ## remove what tools leave behind; .venv and runs stay
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,9 +21,11 @@ from regard.checkpoints.loaded import Loaded
 from regard.config import parse
 from regard.data.batch import Listed
 from regard.errors import CheckpointError, ConfigError, DataError, Problems, listed
+from regard.layers.linear import QuantizedLinear
 from regard.models.build import filled
 from regard.models.model import Model
 from regard.models.pack import packed
+from regard.tasks.generation import decoded
 from regard.tasks.inputs import columns_of, lacking, rows_of
 from regard.tasks.inspect import labelled, opened
 from regard.tasks.task import TASKS, Evaluation, Fault, Learnable, Learned, Prediction, Task, only_predicts
@@ -37,15 +39,20 @@ OUTPUTS = (".jsonl", ".csv", ".tsv")
 """Endings of files that answers can be written to."""
 
 
-def load(source: str | Path, *, precision: str = "auto") -> Predictor:
+def load(source: str | Path, *, precision: str = "auto", decoding: Mapping[str, Any] | None = None) -> Predictor:
     """The model of a folder or hub name, ready to predict.
 
-    precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the hardware has it. Raises CheckpointError for a folder that
-    is no model, or a model that no task has been learned with.
+    precision: `float32`, `bfloat16`, `auto`: bfloat16 where the hardware has it, or `int8`: matrices in eight bits.
+    decoding: how a model that writes is to do it, keys of :class:`~regard.tasks.generation.Decoding`; the rest is as the
+    checkpoint says. Raises ConfigError for settings that are wrong, CheckpointError for a folder that is no model, or a
+    model that no task has been learned with.
     """
     loaded = load_checkpoint(source)
     on = device()
-    dtype = compute_dtype(precision, on)
+    int8 = precision == "int8"
+    if int8 and not (on.type == "cpu" and QuantizedLinear.available()):
+        raise ConfigError("int8 is not quicker here", where="precision", fix="it needs a CPU with VNNI: use auto")
+    dtype = compute_dtype("auto" if int8 else precision, on)
     if loaded.task is None:
         raise _no_task(loaded)
     where = f"{source}: task.json"
@@ -54,9 +61,11 @@ def load(source: str | Path, *, precision: str = "auto") -> Predictor:
         task = TASKS[learned.task].from_settings(loaded.task)
     except ConfigError as error:
         raise error.at(where) from None
+    if decoding:
+        task = decoded(task, decoding)
     _check_parts(loaded, task)
     model = filled(loaded.config, loaded.head, loaded.tensors)
-    model = packed(model, dtype) if on.type == "cpu" else model.to(dtype)
+    model = packed(model, dtype, int8=int8) if on.type == "cpu" else model.to(dtype)
     return Predictor(
         model.to(on),
         task,

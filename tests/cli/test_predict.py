@@ -213,3 +213,29 @@ def test_a_model_that_only_predicts_is_not_evaluated(command: Command, untrained
     done = command("evaluate", untrained / "token-classification", tmp_path / "x.csv", "--json")
     assert (done.status, done.out) == (2, "")
     assert "token-classification can predict, it cannot be trained or evaluated yet" in done.err
+
+
+def test_a_model_that_writes_is_told_how(command: Command, untrained: Path) -> None:
+    folder = untrained / "text-generation"
+    few = ("--set", "decoding.max_new_tokens=4", "--json")
+    (plain,) = predictions(command("predict", folder, "The bread", *few))
+    assert list(plain) == ["text", "generated", "score"]
+    (best,) = predictions(
+        command("predict", folder, "The bread", "--set", "decoding.beams=3", "--set", "decoding.n_best=2", *few)
+    )
+    assert best["score"] >= plain["score"] - 1e-6
+    assert best["candidates"][0] == {"generated": best["generated"], "score": best["score"]}
+    assert best["candidates"][0]["score"] >= best["candidates"][1]["score"]
+    drawn = ("--set", "decoding.sample=true", "--set", "decoding.temperature=3", *few)
+    assert predictions(command("predict", folder, "The bread", *drawn)) == predictions(
+        command("predict", folder, "The bread", *drawn)
+    )
+    wrong = command("predict", folder, "The bread", "--set", "training.lr=1")
+    assert wrong.status == 2
+    assert "--set: unknown section 'training'\n  allowed: decoding.key=value" in wrong.err
+    wrong = command("predict", folder, "The bread", "--set", "decoding.beam=1")
+    assert wrong.status == 2
+    assert "did you mean 'beams'?" in wrong.err
+    wrong = command("predict", folder, "The bread", "--set", "decoding=1")
+    assert wrong.status == 2
+    assert "--set: 'decoding' is a section" in wrong.err

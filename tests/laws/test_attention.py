@@ -328,7 +328,7 @@ def test_a_cache_can_be_reordered_and_truncated(style: str) -> None:
         stack(ids[:, :4], cache=cache)
         stack(ids.flip(1)[:, :5], cache=cache)  # a guess that is taken back
         cache.truncate(4)
-        cache.reorder(rows)
+        cache.take(rows)
         parts = [stack(ids[rows, i : i + 1], cache=cache) for i in range(4, 11)]
         close(torch.cat(parts, 1), stack(ids[rows])[:, 4:])
 
@@ -344,7 +344,7 @@ def test_a_left_padded_batch_continues_like_each_row_alone(style: str) -> None:
     with torch.no_grad():
         parts = [stack(ids[:, :6], attention_mask=real[:, :6], position_ids=places[:, :6], cache=cache)]
         order = torch.tensor([1, 2, 0])
-        cache.reorder(order)
+        cache.take(order)
         ids, real, places, pads = ids[order], real[order], places[order], pads[order]
         parts = [parts[0][order]]
         for i in range(6, 9):
@@ -383,7 +383,7 @@ def test_a_cached_decoder_reads_its_memory_once(positions: str) -> None:
         first = model.decoder(target[:, :2], memory=memory, memory_mask=real, cache=cache)
         blank = torch.full_like(memory, torch.nan)  # its keys and values are known: nobody may look at it again
         second = model.decoder(target[:, 2:4], memory=blank, memory_mask=real, cache=cache)
-        cache.reorder(rows)
+        cache.take(rows)
         third = model.decoder(target[rows, 4:], memory=blank, memory_mask=real[rows], cache=cache)
     close(torch.cat([first, second], 1), whole[:, :4])
     close(third, whole[rows, 4:])

@@ -44,7 +44,7 @@ def written(model: Any, rows: Sequence[Sequence[int]], **settings: Any) -> list[
     """What theirs generates for each row alone, without the row."""
     texts = []
     for row in rows:
-        ids = model.generate(torch.tensor([list(row)]), do_sample=False, num_beams=1, **settings)[0].tolist()
+        ids = model.generate(torch.tensor([list(row)]), do_sample=False, **settings)[0].tolist()
         texts.append(ids if model.config.is_encoder_decoder else ids[len(row) :])
     return texts
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from regard.config import overrides
 from regard.errors import ConfigError
 
 # texts, labels and paths are the user's: `[/x]` and `:x:` in them are no markup
@@ -54,6 +55,16 @@ def print_metrics(title: str, metrics: Mapping[str, Mapping[str, float]]) -> Non
     """Each metric with its interval."""
     rows = [(name, m["value"], f"{m['low']:.4f} to {m['high']:.4f}") for name, m in metrics.items()]
     print_table(title, ("metric", "value", "95% interval"), rows)
+
+
+def section(assignments: Iterable[str], name: str) -> dict[str, Any]:
+    """What `--set name.key=value` says, by key; any other section is an error."""
+    values = overrides(assignments)
+    if other := next((key for key in values if key != name), None):
+        raise ConfigError(f"unknown section {other!r}", where="--set", allowed=f"{name}.key=value")
+    if not isinstance(found := values.get(name, {}), dict):
+        raise ConfigError(f"{name!r} is a section", where="--set", allowed=f"{name}.key=value")
+    return found
 
 
 def parse_columns(text: str) -> dict[str, str | int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import regard
-from regard.cli.console import Columns, Json, parse_columns, print_json, print_line, say
+from regard.cli.console import Columns, Json, parse_columns, print_json, print_line, say, section
 from regard.errors import ConfigError
 
 Texts = Annotated[tuple[str, ...], Parameter(negative="")]
@@ -27,6 +27,7 @@ def predict(
     output: Path | None = None,
     columns: Columns = "",
     precision: str = "auto",
+    set: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
     json: Json = False,
 ) -> None:
     """Answer for texts given on the command line or in a file, whatever the model has learned.
@@ -54,7 +55,9 @@ def predict(
     columns
         Which column of the input serves as which: text=review. Without it, those of the training run.
     precision
-        float32, bfloat16, or auto: bfloat16 where the hardware has it.
+        float32, bfloat16, auto: bfloat16 where the hardware has it, or int8: matrices in eight bits, quicker still.
+    set
+        How a model that writes is to do it: decoding.beams=4, decoding.sample=true, decoding.n_best=3.
     json
         Print one JSON object on standard output and nothing else there.
     """
@@ -65,7 +68,7 @@ def predict(
         raise ConfigError("texts and a file of texts", where="--input", fix="give one of the two")
     if input is None and columns:
         raise ConfigError("there is no file whose columns could be meant", where="--columns", fix="give --input FILE")
-    predictor = regard.load(model, precision=precision)
+    predictor = regard.load(model, precision=precision, decoding=section(set, "decoding"))
     if input is None:
         results = predictor.answered(predictor.rows(text, pair, **given))
     else:

@@ -1,49 +1,58 @@
-"""The search that takes the likeliest token, one after the other."""
+"""The searches that write one token after the other and take none back: the likeliest, or one that is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from abc import abstractmethod
+from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from regard.decoding.filters import Filter
-from regard.decoding.scorer import Scorer
+from regard.decoding.filters import NEVER
+from regard.decoding.search import Rows, Scores, Step, Strategy
+from regard.layers.output import Best
 
 
-def greedy(
-    scorer: Scorer,
-    prompt: Tensor,
-    *,
-    mask: Tensor | None = None,
-    stop: Collection[int],
-    longest: int,
-    filters: Sequence[Filter] = (),
-) -> list[list[int]]:
-    """What each row writes after its prompt, up to and without a `stop` token, at most `longest` tokens.
+class Straight(Strategy):
+    """Hypotheses that go on by themselves until they end. A text of n tokens, its end counted in, is ranked by log p / n."""
 
-    prompt: (rows, tokens) int64, with mask (rows, tokens) where rows are padded on the left. Of equally likely tokens the
-    one with the smaller id is taken. Rows that are done leave the batch.
-    """
-    texts: list[list[int]] = [[] for _ in range(len(prompt))]
-    if longest < 1:
-        return texts
-    ends = torch.tensor(sorted(stop), dtype=torch.int64, device=prompt.device)
-    rows = torch.arange(len(prompt), device=prompt.device)
-    written = prompt.new_empty(len(prompt), 0)
-    scores = scorer.read(prompt, mask)
-    while True:
-        for change in filters:
-            scores = change(scores, written)
-        tokens = scores.argmax(1)
-        ended = torch.isin(tokens, ends)
-        written = torch.cat([written, tokens[:, None]], dim=1)
-        if ended.any() or written.shape[1] == longest:
-            for row, text, end in zip(rows.tolist(), written.tolist(), ended.tolist(), strict=True):
-                texts[row] = text[:-1] if end else text
-            going = (~ended).nonzero()[:, 0]
-            if not len(going) or written.shape[1] == longest:
-                return texts
-            scorer.keep(going)
-            rows, written, tokens = rows[going], written[going], tokens[going]
-        scores = scorer.read(tokens[:, None])
+    def __init__(self, width: int, *, stop: Collection[int]) -> None:
+        self.width = self.keeps = width
+        self.final = width == 1
+        self._stop = torch.tensor(sorted(stop), dtype=torch.int64)
+
+    def totals(self, rows: int) -> Tensor:
+        """All begin alike."""
+        return torch.zeros(rows, self.width)
+
+    @abstractmethod
+    def chosen(self, rows: Rows, scores: Scores) -> Best:
+        """The token that each hypothesis writes, (hypotheses, 1)."""
+
+    def step(self, rows: Rows, scores: Scores) -> Step:
+        """See :class:`Strategy`."""
+        logs, tokens = (part.view(-1, self.width) for part in self.chosen(rows, scores))
+        lengths, totals = rows.lengths + 1, rows.totals + logs
+        stopped = torch.isin(tokens, self._stop.to(tokens.device))
+        grown = torch.cat([rows.tokens, tokens.masked_fill(stopped, -1)[:, :, None]], dim=2)
+        open_to = rows.scores == NEVER
+        ends = open_to & (stopped | (lengths >= rows.longest)[:, None])
+        found = torch.where(ends[:, :, None], grown, pad(rows.found, (0, 1), value=-1))
+        scores_now = torch.where(ends, totals / lengths[:, None], rows.scores)
+        done = rows.done | (scores_now > NEVER).all(1) | (lengths >= rows.longest)
+        after = replace(rows, lengths=lengths, tokens=grown, totals=totals, found=found, scores=scores_now, done=done)
+        return Step(after, tokens, None)
+
+
+class Greedy(Straight):
+    """The likeliest token, one after the other; of equally likely ones that with the smallest id. stop: tokens that end a
+    text."""
+
+    def __init__(self, *, stop: Collection[int]) -> None:
+        super().__init__(1, stop=stop)
+
+    def chosen(self, rows: Rows, scores: Scores) -> Best:
+        """See :class:`Straight`."""
+        return scores.first()

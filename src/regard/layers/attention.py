@@ -19,7 +19,7 @@ from regard.layers.checks import one_of, positive, share
 from regard.layers.disentangled import Distances, PositionProjections
 from regard.layers.dropout import kept
 from regard.layers.kernels import fused, softmax
-from regard.layers.linear import Linear, PackedLinear
+from regard.layers.linear import Linear, PackedLinear, QuantizedLinear
 from regard.layers.norms import RMSNorm
 from regard.layers.positions import Rotary
 from regard.layers.ragged import Ragged
@@ -52,6 +52,7 @@ def attend(
         bias = (torch.zeros((), device=q.device) if bias is None else bias).masked_fill(~mask, float("-inf"))
     if not need_weights and edit is None:
         return fused(q, k, v, bias=bias, scale=scale, dropout=dropout), None
+    dtype, q = q.dtype, q.to(k.dtype)
     if (groups := q.shape[1] // k.shape[1]) > 1:
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     scores = (q @ k.transpose(-1, -2)).float() * scale
@@ -60,7 +61,7 @@ def attend(
         weights = edit(weights)
     if dropout:
         weights = weights * kept(weights, dropout)
-    return (weights.to(v.dtype) @ v), weights
+    return (weights.to(v.dtype) @ v).to(dtype), weights
 
 
 BIASES = ("all", "none", "qkv", "no-key", "out")
@@ -114,8 +115,10 @@ class Attention(nn.Module):
         self.k_norm = None if norm_eps is None else RMSNorm(self.d_head, eps=norm_eps)
         self.position: PositionProjections | None = None
         """What makes keys and queries of distances, in disentangled attention that does not use its own for it."""
-        self.qkv_proj: PackedLinear | None = None
+        self.qkv_proj: PackedLinear | QuantizedLinear | None = None
         """All three projections at once, once the model is packed for prediction."""
+        self.kv_proj: PackedLinear | QuantizedLinear | None = None
+        """In its place where a memory is read: keys and values at once."""
 
     def forward(
         self,
@@ -137,14 +140,11 @@ class Attention(nn.Module):
         long, in as many groups; mask and bias are one a group, and there is no cache.
 
         turn: from :meth:`Rotary.turn`, for the positions of x. relative: a bias that depends on queries and keys, in place
-        of `bias`. cache: keys and values of earlier calls; of a memory they are computed at the first call and read ever
-        after. pick: :meth:`Ragged.places` of the tokens whose output is wanted, one a row; the result is laid out as
+        of `bias`. cache: keys and values of earlier calls; for those of a memory see :meth:`remember`. pick:
+        :meth:`Ragged.places` of the tokens whose output is wanted, one a row; the result is laid out as
         :attr:`Ragged.singles`. scope: where the weights and the output are traced.
         """
         scope = scope or Scope(None)
-        if memory is not None and cache is not None and cache.length:
-            q, (k, v) = self._heads(self.q_proj(x)).transpose(1, 2), cache.read()
-            return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=_of_group(bias, 0), scope=scope), scope)
         q, k, v = self._project(x, memory, pick)
         if turn is not None:
             q, k = Rotary.turned(q, turn), Rotary.turned(k, turn)
@@ -159,9 +159,28 @@ class Attention(nn.Module):
             return self._out(asking.join(outs), scope)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if cache is not None:
-            k, v = cache.append(k, v)
+            first, held = cache.length == 0, cache.append(k, v)
+            k, v = (k, v) if first else held  # what is read first need not be rounded as the cache rounds
         added = _of_group(bias, 0) if between is None else between(q, k)
         return self._out(self._attend(q, k, v, mask=_of_group(mask, 0), bias=added, scope=scope), scope)
+
+    def remember(self, memory: Tensor, cache: LayerCache) -> None:
+        """Keep the keys and values of a memory, (batch, key, d_model), for all queries to come."""
+        k, v = (self._heads(part).transpose(1, 2) for part in self._keys(memory))
+        cache.append(k if self.k_norm is None else self.k_norm(k), v)
+
+    def recall(self, x: Tensor, cache: LayerCache, *, mask: Tensor | None = None, scope: Scope | None = None) -> Tensor:
+        """Cross-attention over what was remembered: x (batch, query, d_model) -> the same shape."""
+        scope = scope or Scope(None)
+        q, (k, v) = self._heads(self.q_proj(x)).transpose(1, 2), cache.read()
+        q = q if self.q_norm is None else self.q_norm(q)
+        return self._out(self._attend(q, k, v, mask=mask, bias=None, scope=scope), scope)
+
+    def _keys(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        if self.kv_proj is None:
+            return self.k_proj(source), self.v_proj(source)
+        k, v = self.kv_proj(source).chunk(2, dim=-1)
+        return k, v
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None, bias: Tensor | None, scope: Scope) -> Tensor:
         """(batch, query, heads * d_head)."""
@@ -188,8 +207,7 @@ class Attention(nn.Module):
             q = q if pick is None else q.index_select(0, pick)
         else:
             asking = x if pick is None else x.index_select(0, pick)
-            source = x if memory is None else memory
-            q, k, v = self.q_proj(asking), self.k_proj(source), self.v_proj(source)
+            q, (k, v) = self.q_proj(asking), self._keys(x if memory is None else memory)
         q, k, v = self._heads(q), self._heads(k), self._heads(v)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)

@@ -109,15 +109,14 @@ class Block(nn.Module):
         x = self._add(before, y, self.attention_norm)
         if self.cross_attention is not None and self.cross_attention_norm is not None:
             y = self.cross_attention_norm(x) if self.pre else x
-            y = self.cross_attention(
-                y,
-                look.memory,
-                mask=look.memory_mask,
-                cache=memory_cache,
-                ragged=look.ragged,
-                memory_ragged=look.memory_ragged,
-                scope=scope.inside("cross_attention"),
-            )
+            inside = scope.inside("cross_attention")
+            if memory_cache is not None:
+                if not memory_cache.length and look.memory is not None:
+                    self.cross_attention.remember(look.memory, memory_cache)
+                y = self.cross_attention.recall(y, memory_cache, mask=look.memory_mask, scope=inside)
+            else:
+                layouts = {"ragged": look.ragged, "memory_ragged": look.memory_ragged}
+                y = self.cross_attention(y, look.memory, mask=look.memory_mask, **layouts, scope=inside)
             x = self._add(x, y, self.cross_attention_norm)
         source = before if self.parallel else x
         y = self.feedforward(self.feedforward_norm(source) if self.pre else source)

@@ -1,4 +1,8 @@
-"""Keys and values of what was already read, owned by the caller (one :class:`Cache` for all layers of one running batch)."""
+"""Keys and values of what was already read, owned by the caller (one :class:`Cache` for all layers of one running batch).
+
+A place in a cache is a *slot*. In a plain sequence slot t holds token t. In a search a row's hypotheses lie side by side,
+and each one sees the slots that it descends from: nothing is copied when hypotheses change places.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,13 @@ from regard.layers.checks import positive
 class LayerCache:
     """Keys and values of one attention layer: (batch, kv_heads, length, d_head) each.
 
-    The buffers grow by doubling, so that appending one token does not copy the past each time.
+    dtype: in which they are kept; None = as they come. The buffers grow by doubling, so that appending one token does not
+    copy the past each time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
         self.length = 0
+        self._dtype = dtype
         self._k: Tensor | None = None
         self._v: Tensor | None = None
 
@@ -40,15 +46,40 @@ class LayerCache:
         if old is not None and old.shape[2] >= end:
             return old
         batch, heads, _, width = new.shape
-        grown = new.new_empty(batch, heads, end if old is None else max(end, 2 * old.shape[2]), width)
+        capacity = end if old is None else max(end, 2 * old.shape[2])
+        grown = new.new_empty(batch, heads, capacity, width, dtype=self._dtype)
         if old is not None:
             grown[:, :, : self.length] = old[:, :, : self.length]
         return grown
 
-    def reorder(self, rows: Tensor) -> None:
-        """Keep the given rows, in this order, repeats allowed (beams); rows: (new_batch,)."""
-        if self._k is not None and self._v is not None:
-            self._k, self._v = self._k.index_select(0, rows), self._v.index_select(0, rows)
+    def take(self, rows: Tensor, slots: Tensor | None = None) -> None:
+        """Keep the given rows, (new_batch,), in this order, repeats allowed; of each one these slots alone, (new_batch, new
+        length), None = all."""
+        if self._k is None or self._v is None:
+            return
+        if slots is None:
+            k, v = self.read()
+            self._k, self._v = k.index_select(0, rows), v.index_select(0, rows)
+            return
+        heads, capacity, width = self._k.shape[1:]
+        head = torch.arange(heads, device=rows.device)
+        flat = (((rows[:, None] * heads + head) * capacity)[:, :, None] + slots[:, None]).flatten()
+        shape = (len(rows), heads, slots.shape[1], width)
+        self._k, self._v = (part.view(-1, width).index_select(0, flat).view(shape) for part in (self._k, self._v))
+        self.length = slots.shape[1]
+
+    def join(self, other: LayerCache, rows: int) -> None:
+        """Put another cache's rows, so many, behind these. The shorter ones end in slots of zeros, which the caller must
+        mask; rows of an empty cache are all zeros."""
+        if self._k is None or self._v is None:
+            self._k, self._v, self.length = other._k, other._v, other.length
+            return
+        length = max(self.length, other.length)
+        self._k, self._v = (
+            _stacked(mine[:, :, : self.length], None if theirs is None else theirs[:, :, : other.length], rows, length)
+            for mine, theirs in ((self._k, other._k), (self._v, other._v))
+        )
+        self.length = length
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from `length` on (rejected speculation)."""
@@ -57,18 +88,30 @@ class LayerCache:
         self.length = length
 
 
+def _stacked(mine: Tensor, theirs: Tensor | None, rows: int, length: int) -> Tensor:
+    """(rows, heads, slots, d_head), or positions (rows, slots), with other rows behind them; zeros in what neither has."""
+    slots = mine.ndim // 2
+    shape = list(mine.shape)
+    shape[0], shape[slots] = len(mine) + rows, length
+    both = mine.new_zeros(shape)
+    both[: len(mine)].narrow(slots, 0, mine.shape[slots]).copy_(mine)
+    if theirs is not None:
+        both[len(mine) :].narrow(slots, 0, theirs.shape[slots]).copy_(theirs)
+    return both
+
+
 class Cache:
     """One :class:`LayerCache` a layer, for self-attention and, in a decoder with memory, for cross-attention."""
 
-    def __init__(self, n_layers: int) -> None:
+    def __init__(self, n_layers: int, *, dtype: torch.dtype | None = None) -> None:
         positive(n_layers=n_layers)
-        self.layers = [LayerCache() for _ in range(n_layers)]
-        self.memory_layers = [LayerCache() for _ in range(n_layers)]
+        self.layers = [LayerCache(dtype) for _ in range(n_layers)]
+        self.memory_layers = [LayerCache(dtype) for _ in range(n_layers)]
         self._positions: Tensor | None = None
 
     @property
     def length(self) -> int:
-        """Tokens read so far."""
+        """Slots in use: tokens read so far."""
         return self.layers[0].length
 
     def place(self, positions: Tensor) -> Tensor:
@@ -80,12 +123,29 @@ class Cache:
         self._positions = positions
         return positions
 
-    def reorder(self, rows: Tensor) -> None:
-        """Keep the given rows of every layer, in this order; rows: (new_batch,) int64."""
-        for layer in (*self.layers, *self.memory_layers):
-            layer.reorder(rows.to(torch.int64))
-        if self._positions is not None and self._positions.shape[0] > 1:
-            self._positions = self._positions.index_select(0, rows.to(torch.int64))
+    def take(self, rows: Tensor, slots: Tensor | None = None, memory: int | None = None) -> None:
+        """Keep the given rows of every layer, (new_batch,) int64, in this order; of each one these slots alone, (new_batch,
+        new length), and of the memory the first keys alone; None = all."""
+        rows = rows.to(torch.int64)
+        for layer in self.layers:
+            layer.take(rows, slots)
+        for layer in self.memory_layers:
+            if memory is not None and layer.length:
+                layer.truncate(memory)
+            layer.take(rows)
+        if self._positions is not None:
+            places = self._positions if len(self._positions) == 1 else self._positions.index_select(0, rows)
+            self._positions = places if slots is None else places.expand(len(rows), -1).gather(1, slots)
+
+    def join(self, other: Cache, rows: int) -> None:
+        """Put another cache's rows, so many, behind these, see :meth:`LayerCache.join`. Each row of both has its own
+        positions noted."""
+        for mine, theirs in zip((*self.layers, *self.memory_layers), (*other.layers, *other.memory_layers), strict=True):
+            mine.join(theirs, rows)
+        if self._positions is None:
+            self._positions = other._positions
+        else:
+            self._positions = _stacked(self._positions, other._positions, rows, self.length)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from `length` on; the memory's keys stay."""

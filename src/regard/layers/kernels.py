@@ -21,6 +21,8 @@ SHORT_TRAINING = 192
 """Longest key length that :class:`Short` takes on a CPU where a gradient is wanted, or dropout."""
 SHORT_PREDICTION = 40
 """The same for a forward pass alone."""
+FEW_QUERIES = 16
+"""Most queries of a row, as in a step of decoding, for which a forward pass alone is short whatever the length."""
 MODERATE = 60.0
 """Scores between this and its negative have an exp, and a sum of exps, that float32 holds with full precision."""
 
@@ -28,8 +30,9 @@ MODERATE = 60.0
 def fused(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
     """The kernel for these inputs.
 
-    Shapes: q (batch, heads, query, d_head), k and v (batch, kv_heads, key, d_head), bias broadcastable to the scores, -inf =
-    may not look. Returns (batch, heads, query, d_head); a query that may look nowhere gets 0.
+    Shapes: q (batch, heads, query, d_head), k and v (batch, kv_heads, key, d_head) in a dtype of their own, bias
+    broadcastable to the scores, -inf = may not look. Returns (batch, heads, query, d_head); a query that may look nowhere
+    gets 0.
     """
     if (groups := q.shape[1] // k.shape[1]) > 1:  # its queries stand below each other over the one key head, no copy of it
         bias = None if bias is None else _folded_bias(bias, groups, q.shape[2])
@@ -38,12 +41,13 @@ def fused(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None, scale: float,
         return unfolded
     given = (q, k, v) if bias is None else (q, k, v, bias)
     trains = dropout > 0 or (torch.is_grad_enabled() and any(x.requires_grad for x in given))
-    if q.is_cpu and k.shape[2] <= (SHORT_TRAINING if trains else SHORT_PREDICTION):
+    if q.is_cpu and trains and k.shape[2] <= SHORT_TRAINING:
         out: Tensor = Short.apply(q, k, v, bias, scale, dropout)  # type: ignore[no-untyped-call]
         return out
-    if bias is not None:
-        bias = bias.to(q.dtype)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=scale)
+    if q.is_cpu and not trains and (k.shape[2] <= SHORT_PREDICTION or q.shape[2] <= FEW_QUERIES):
+        return _like(q, torch.bmm(_weights(q, k, bias, scale), _by_row(v)))
+    bias = None if bias is None else bias.to(k.dtype)
+    return F.scaled_dot_product_attention(q.to(k.dtype), k, v, attn_mask=bias, dropout_p=dropout, scale=scale).to(q.dtype)
 
 
 def _folded(x: Tensor, groups: int) -> Tensor:
@@ -84,10 +88,7 @@ class Short(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, dropout: float) -> Tensor:
-        scores = _product(_by_row(q), _by_row(k).transpose(1, 2), scale)
-        if bias is not None:
-            scores.unflatten(0, q.shape[:2]).add_(bias)
-        weights = softmax_(scores)
+        weights = _weights(q, k, bias, scale)
         kept = draw_kept(weights, dropout) if dropout else None
         ctx.save_for_backward(q, k, v, weights, kept)
         ctx.scale = scale
@@ -112,9 +113,18 @@ class Short(torch.autograd.Function):
         return _like(q, grad_q), _like(k, grad_k), _like(v, grad_v), grad_bias, None, None
 
 
+def _weights(q: Tensor, k: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+    """(batch * heads, query, key) float32."""
+    scores = _product(_by_row(q), _by_row(k).transpose(1, 2), scale)
+    if bias is not None:
+        scores.unflatten(0, q.shape[:2]).add_(bias)
+    return softmax_(scores)
+
+
 def _by_row(x: Tensor) -> Tensor:
-    """(batch, heads, tokens, d_head) -> (batch * heads, tokens, d_head) float32, copied at most once."""
-    return x.to(torch.float32, memory_format=torch.contiguous_format).reshape(-1, *x.shape[2:])
+    """(batch, heads, tokens, d_head) -> (batch * heads, tokens, d_head) float32, copied at most once; what a float32 cache
+    holds is not."""
+    return x.to(torch.float32).reshape(-1, *x.shape[2:])
 
 
 def _like(x: Tensor, values: Tensor) -> Tensor:

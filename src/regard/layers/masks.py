@@ -28,6 +28,12 @@ def window(n_query: int, n_key: int, size: int, *, device: torch.device | None =
     return (near.tril(offset + size) & near.triu(offset - size))[None, None]
 
 
+def near(query_positions: Tensor, key_positions: Tensor, size: int) -> Tensor:
+    """Positions (batch | 1, query) and (batch | 1, key) -> (batch | 1, 1, query, key): :func:`window` by where tokens stand,
+    wherever they lie."""
+    return ((key_positions[:, None, :] - query_positions[:, :, None]).abs() <= size)[:, None]
+
+
 def prefix(lengths: Tensor, n_query: int, n_key: int) -> Tensor:
     """(batch, 1, query, key): the first `lengths[b]` keys are open to all, later ones to what follows (Dong et al. 2019)."""
     inside = torch.arange(n_key, device=lengths.device) < lengths[:, None]

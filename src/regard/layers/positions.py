@@ -42,13 +42,16 @@ class SinusoidalPositions(nn.Module):
         positive(d_model=d_model)
         one_of(LAYOUTS, layout=layout)
         self.d_model, self.layout, self.offset = d_model, layout, offset
+        self._known = torch.empty(0, d_model)
+        # no buffer, which a model cast to bfloat16 would round
 
     def forward(self, positions: Tensor) -> Tensor:
         """positions (…) -> (…, d_model) float32."""
-        known = int(positions.max()) + 1
-        if positions.numel() < known:  # a step of decoding asks for one position, and not for all before it
-            return self._table(positions)
-        return self._table(torch.arange(known, device=positions.device))[positions]
+        longest = int(positions.max()) + 1
+        if len(self._known) < longest or self._known.device != positions.device:
+            with torch.inference_mode(False):  # it is made once, perhaps while predicting, and read while training too
+                self._known = self._table(torch.arange(max(longest, 2 * len(self._known)), device=positions.device))
+        return self._known[positions]
 
     def _table(self, positions: Tensor) -> Tensor:
         if self.layout == "fairseq":  # whose tables were made in float32

@@ -12,10 +12,14 @@ from regard.layers.checks import one_of, positive
 from regard.layers.dropout import Dropout
 from regard.layers.embeddings import Borrowed, Embedding
 from regard.layers.feedforward import ACTIVATIONS
-from regard.layers.linear import Linear
+from regard.layers.linear import Linear, PackedLinear, QuantizedLinear
+from regard.layers.output import Best, best
 from regard.layers.ragged import Ragged
 
 Pool = Literal["first", "mean", "last"]
+
+TOGETHER = 128
+"""Tokens whose scores over a vocabulary lie in memory at the same time, when only the best are asked for."""
 
 
 class TiedLinear(nn.Module):
@@ -78,7 +82,7 @@ class Head(nn.Module):
         self.activation = ACTIVATIONS.get(activation)
         self.norm = norm(width)
         self.dropout = Dropout(dropout)
-        self.out: Linear | TiedLinear | None = None
+        self.out: Linear | TiedLinear | PackedLinear | QuantizedLinear | None = None
         if tied is not None:
             self.out = TiedLinear(tied, bias=bias)
         elif n_outputs:
@@ -106,6 +110,14 @@ class Head(nn.Module):
         if self.norm is not None:
             x = self.norm(x)
         return x if self.out is None else self.dropout(x)
+
+    def best(self, hidden: Tensor, count: int, *, never: Tensor | None = None) -> Best:
+        """Of a head over the vocabulary, the likeliest words of each token, hidden (tokens, d_model); see
+        :func:`regard.layers.output.best`."""
+        if self.out is None:
+            raise ValueError("this head has no output layer, whose best outputs could be asked for")
+        parts = [best(self.out(part), count, never=never) for part in self.states(hidden).split(TOGETHER)]
+        return Best(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 class PairHead(nn.Module):

@@ -84,6 +84,7 @@ class Stack(nn.Module):
         memory: Tensor | None = None,
         memory_mask: Tensor | None = None,
         cache: Cache | None = None,
+        sight: Tensor | None = None,
         ragged: Ragged | None = None,
         memory_ragged: Ragged | None = None,
         pick: Pick | None = None,
@@ -96,9 +97,11 @@ class Stack(nn.Module):
         the ids. attention_mask: (batch, key), non-zero = real token; with a cache it covers the cached tokens too; for a
         front end, of its inputs. position_ids: (batch|1, tokens); None counts from each row's first real token, behind the
         cache. prefix_lengths: (batch,), tokens of a causal stack that see each other both ways. memory: (batch, key,
-        d_model) with memory_mask (batch, key); in a ragged batch (tokens, d_model), laid out as `memory_ragged` says,
-        None = as the inputs. pick: of a ragged batch, the hidden states of each row's first or last token alone, laid out as
-        :attr:`Ragged.singles`. dtype: of the activations; None = that of the weights.
+        d_model) with memory_mask (batch, key), None where the cache remembers it; in a ragged batch (tokens, d_model), laid
+        out as `memory_ragged` says, None = as the inputs. sight: with a cache and position_ids, which slots each token
+        sees, (batch, tokens, slots) with those of the tokens at the end, True = may look: in place of attention_mask and of
+        the order in which a causal stack reads. pick: of a ragged batch, the hidden states of each row's first or last
+        token alone, laid out as :attr:`Ragged.singles`. dtype: of the activations; None = that of the weights.
 
         A padded batch with much padding in it is computed without: what stands at its padding then is 0.
         """
@@ -120,9 +123,12 @@ class Stack(nn.Module):
         x = scope.at("embeddings", x if dtype is None else x.to(dtype))
         tokens, past = x.shape[-2], 0 if cache is None else cache.length
         ends = self._ends(position_ids, attention_mask, ragged)
+        slots = position_ids if cache is None else cache.place(position_ids.expand(-1, tokens))
+        seen = None if sight is None or sight.all() else sight[:, None]
+        whole = (tokens, past, attention_mask, prefix_lengths, ragged, x.device)
         look = Look(
-            mask=self._mask(tokens, past, attention_mask, prefix_lengths, ragged, x.device, near=False),
-            bias=self._bias(position_ids, cache, ragged),
+            mask=seen if sight is not None else self._mask(*whole, near=False),
+            bias=self._bias(position_ids, slots, ragged),
             turn=None if self.rotary is None else self.rotary.turn(position_ids, ends),
             relative=None if self.disentangled is None else self.disentangled(_longest(x, ragged), x.dtype),
             real=None if attention_mask is None else attention_mask.bool(),
@@ -134,7 +140,8 @@ class Stack(nn.Module):
         local = look
         if self.local_layers:
             turn = look.turn if self.local_rotary is None else self.local_rotary.turn(position_ids, ends)
-            mask = self._mask(tokens, past, attention_mask, prefix_lengths, ragged, x.device, near=True)
+            near = None if self.window is None or sight is None else masks.near(position_ids, slots, self.window)
+            mask = masks.both(seen, near) if sight is not None else self._mask(*whole, near=True)
             local = replace(look, mask=mask, turn=turn)
         places = None if ragged is None or pick is None else ragged.places(pick).to(x.device)
         for i in range(self.n_layers):
@@ -146,6 +153,13 @@ class Stack(nn.Module):
             x = layer(x, here, pick=places if early else None, scope=scope.inside(f"layers.{i}"), **caches)
         x = scope.at("", x if self.norm is None else self.norm(x))
         return x if places is None or early else x.index_select(0, places)
+
+    def remember(self, memory: Tensor, cache: Cache) -> None:
+        """Keep what the layers' cross-attention needs of a memory, (batch, key, d_model), in an empty cache."""
+        for i, held in enumerate(cache.memory_layers):
+            layer = self.layers[i * len(self.layers) // self.n_layers]
+            assert isinstance(layer, Block) and layer.cross_attention is not None
+            layer.cross_attention.remember(memory, held)
 
     def _positions(self, ids: Tensor, attention_mask: Tensor | None, cache: Cache | None, ragged: Ragged | None) -> Tensor:
         """Where each token stands, counted from its row's first real one."""
@@ -219,13 +233,13 @@ class Stack(nn.Module):
             return None
         return masks.window(n_query, n_key, self.window, device=device)
 
-    def _bias(self, positions: Tensor, cache: Cache | None, ragged: Ragged | None) -> Tensor | list[Tensor | None] | None:
+    def _bias(self, positions: Tensor, slots: Tensor, ragged: Ragged | None) -> Tensor | list[Tensor | None] | None:
         if self.score_bias is None:
             return None
         if ragged is not None:
             rows = [torch.arange(length, device=positions.device)[None] for _, length in ragged.groups]
             return [self.score_bias(row, row) for row in rows]
-        bias: Tensor = self.score_bias(positions, positions if cache is None else cache.place(positions))
+        bias: Tensor = self.score_bias(positions, slots)
         return bias
 
 

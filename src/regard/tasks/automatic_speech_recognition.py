@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import torch
 
 from regard.config import parse
-from regard.decoding import ModelScorer, greedy
+from regard.decoding import ModelScorer
 from regard.errors import ConfigError
 from regard.models.model import Model
-from regard.tasks.generation import Generation
+from regard.tasks.generation import Generation, written
 from regard.tasks.sound import Sounds, hear
 from regard.tasks.task import TASKS, Prediction, Row
 from regard.text.characters import collapse
@@ -82,12 +82,16 @@ class SpeechRecognition(Sounds):
     ) -> list[Prediction]:
         """Of pieces of one recording; language: its tag, None = it is heard from the first piece."""
         assert model.encoder is not None and model.decoder is not None
-        on = model.device
-        memory = model.encoder(values.to(on), dtype=dtype)
+        memory = model.encoder(values.to(model.device), dtype=dtype)
+
+        def remembered(inputs: Sequence[int]) -> tuple[torch.Tensor, None]:
+            return memory[list(inputs)], None
+
         tags = self.generation.lang_to_id or {}
         if language is None and tags and self.generation.is_multilingual is not False:
-            start = torch.tensor([[self.generation.start]], device=on)
-            scores = ModelScorer(model, memory=memory[:1], dtype=dtype).read(start)[0]
+            scorer = ModelScorer(model, [[self.generation.start]], remembered=remembered, dtype=dtype)
+            scorer.read(scorer.join([0])[:, None])
+            scores = scorer.logits()[0]
             language = max(tags, key=lambda tag: float(scores[tags[tag]]))
         prompt = [self.generation.start]
         if language is not None:
@@ -95,15 +99,17 @@ class SpeechRecognition(Sounds):
         if self.generation.no_timestamps_token_id is not None:
             prompt.append(self.generation.no_timestamps_token_id)
         positions = model.config.decoder_positions
-        written = greedy(
-            ModelScorer(model, memory=memory, dtype=dtype),
-            torch.tensor([prompt] * len(memory), device=on),
-            stop=self.generation.stop(tokenizer),
-            longest=self.generation.longest(len(prompt), positions, default=positions),
-            filters=self.generation.filters,
+        found = written(
+            model,
+            [prompt] * len(memory),
+            self.generation,
+            self.generation.stop(tokenizer),
+            longest=[self.generation.longest(len(prompt), positions, default=positions)] * len(memory),
+            dtype=dtype,
+            remembered=remembered,
         )
         known = {} if language is None else {"language": language}
-        return [Prediction(text=text, **known) for text in tokenizer.decode(written)]
+        return [Prediction(text=text, **known) for text in tokenizer.decode([texts[0].tokens for texts in found])]
 
     @staticmethod
     @torch.inference_mode()

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from regard.data.batch import SIDES, Batch
+from regard.layers.linear import Linear
 from regard.layers.ragged import ROUND, Ragged, Unpadded
 from regard.layers.vocabulary import word_loss
-from regard.models.heads import Head
+from regard.models.heads import Head, TiedLinear
 from regard.models.model import Model
 
 UNCOUNTED = -100
 """Label of a token that is not to be learned."""
+TOGETHER = 512
+"""Tokens that are scored at once where there is nothing to learn."""
 
 
 @dataclass(frozen=True)
@@ -47,4 +51,13 @@ def forced_loss(model: Model, hidden: Tensor, labels: Tensor, *, smoothing: floa
     head, config = model.head, model.config
     assert isinstance(head, Head) and head.out is not None
     never = config.pad_id if config.pad_is_zero else None
-    return word_loss(head.states(hidden), head.out.weight, head.out.bias, labels, smoothing=smoothing, never=never)
+    states = head.states(hidden)
+    if isinstance(head.out, Linear | TiedLinear):
+        return word_loss(states, head.out.weight, head.out.bias, labels, smoothing=smoothing, never=never)
+    loss = torch.zeros((), device=labels.device)  # an output layer that only predicts shows no weights
+    for part, right in zip(states.split(TOGETHER), labels.split(TOGETHER), strict=True):
+        scores = head.out(part).float()
+        if never is not None:
+            scores[:, never] = float("-inf")
+        loss += F.cross_entropy(scores, right, reduction="sum", ignore_index=UNCOUNTED, label_smoothing=smoothing)
+    return loss

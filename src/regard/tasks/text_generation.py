@@ -10,7 +10,7 @@ import torch
 
 from regard.errors import Problem
 from regard.models.model import Model
-from regard.tasks.generation import Writing, continued
+from regard.tasks.generation import Writing, continuations, worded
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Fault, Prediction, Row
 from regard.text.tokenizer import Tokenizer
@@ -44,10 +44,11 @@ class TextGeneration(Writing):
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
     ) -> list[Prediction]:
-        """{generated}: what comes after the text."""
+        """{generated, score}, what comes after the text, and its candidates; see :func:`~regard.tasks.generation.worded`."""
         assert tokenizer is not None
-        written = continued(model, prompts(rows, tokenizer), self.generation, tokenizer, dtype=dtype, default=LONGEST)
-        return [Prediction(generated=text) for text in tokenizer.decode(written)]
+        told = self.generation
+        found = continuations(model, prompts(rows, tokenizer), told, tokenizer, dtype=dtype, default=LONGEST)
+        return worded(found, "generated", tokenizer, every=told.num_return_sequences > 1)
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""

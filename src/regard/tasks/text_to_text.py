@@ -20,7 +20,7 @@ from regard.metrics import answered as matched
 from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
 from regard.tasks.forcing import Told, forced_loss
-from regard.tasks.generation import Generation, Writing, answered
+from regard.tasks.generation import Generation, Writing, answered, renderings, worded
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Fault, Learnable, Prediction, Row
 from regard.text.tokenizer import Tokenizer
@@ -214,7 +214,8 @@ class TextToText(Writing, Learnable):
     def answers(
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None, dtype: torch.dtype
     ) -> list[Prediction]:
-        """The text that is written, under the name of the answer."""
+        """The text that is written under the name of the answer, `score`, and candidates; see
+        :func:`~regard.tasks.generation.worded`."""
         assert tokenizer is not None
         return self._written(model, rows, tokenizer, self.generation, dtype=dtype)
 
@@ -222,8 +223,8 @@ class TextToText(Writing, Learnable):
         self, model: Model, rows: Sequence[Row], tokenizer: Tokenizer, generation: Generation, *, dtype: torch.dtype
     ) -> list[Prediction]:
         sources = tokenizer.ids([row["text"] for row in rows])[0]
-        written = answered(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
-        return [Prediction({self.answer: text}) for text in tokenizer.target.decode(written)]
+        found = renderings(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
+        return worded(found, self.answer, tokenizer.target, every=generation.num_return_sequences > 1)
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""

@@ -1,4 +1,4 @@
-"""A cache is a list of keys and values with four verbs: append, read, reorder, truncate."""
+"""A cache is a list of keys and values with four verbs: append, read, take, truncate."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from regard.layers.cache import Cache, LayerCache
 verbs = st.one_of(
     st.tuples(st.just("append"), st.integers(1, 5)),
     st.tuples(st.just("truncate"), st.integers(0, 12)),
-    st.tuples(st.just("reorder"), st.lists(st.integers(0, 9), min_size=1, max_size=4)),
+    st.tuples(st.just("take"), st.lists(st.integers(0, 9), min_size=1, max_size=4)),
 )
 
 
@@ -30,10 +30,32 @@ def test_it_does_what_cat_index_and_slice_do(story: list[tuple[str, object]]) ->
             k, v = k[:, :, :length], v[:, :, :length]
         else:
             rows = torch.tensor(value) % k.shape[0]
-            cache.reorder(rows)
+            cache.take(rows)
             k, v = k[rows], v[rows]
         assert cache.length == k.shape[2]
         assert all(map(torch.equal, cache.read(), (k, v)))
+
+
+def test_rows_join_behind_the_others_and_slots_are_picked_row_by_row() -> None:
+    mine, theirs = torch.randn(2, 2, 2, 3, 4), torch.randn(2, 1, 2, 5, 4)
+    cache, other = LayerCache(), LayerCache()
+    cache.append(*mine)
+    other.append(*theirs)
+    cache.join(other, 1)
+    cache.join(LayerCache(), 2)
+    for held, first, second in zip(cache.read(), mine, theirs, strict=True):
+        assert held.shape == (5, 2, 5, 4)
+        assert torch.equal(held[:2, :, :3], first)
+        assert torch.equal(held[2:3], second)
+        assert not held[:2, :, 3:].any() and not held[3:].any()
+    cache.take(torch.tensor([2, 0]), torch.tensor([[4, 0], [1, 1]]))
+    for held, first, second in zip(cache.read(), mine, theirs, strict=True):
+        assert torch.equal(held, torch.stack([second[0][:, [4, 0]], first[0][:, [1, 1]]]))
+
+
+def test_a_cache_keeps_its_own_dtype() -> None:
+    cache = LayerCache(torch.float32)
+    assert cache.append(*torch.ones(2, 1, 1, 1, 1, dtype=torch.bfloat16))[0].dtype == torch.float32
 
 
 def test_what_was_read_earlier_does_not_change() -> None:
@@ -66,7 +88,7 @@ def test_positions_follow_the_rows_and_the_length() -> None:
 
     assert read([[0, 1]], 2) == [[0, 1]]
     assert read([[2], [0]], 2) == [[0, 1, 2], [0, 1, 0]]
-    cache.reorder(torch.tensor([1, 0, 1]))
+    cache.take(torch.tensor([1, 0, 1]))
     assert read([[7]], 3) == [[0, 1, 0, 7], [0, 1, 2, 7], [0, 1, 0, 7]]
     cache.truncate(1)
     assert read([[5]], 3) == [[0, 5], [0, 5], [0, 5]]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from regard.layers.linear import PackedLinear
+from regard.layers.linear import PackedLinear, QuantizedLinear
 from regard.layers.ragged import Ragged
 from regard.models.build import build
 from regard.models.config import HeadConfig, ModelConfig
@@ -78,3 +78,17 @@ def test_packed_is_plain(style: str, dtype: torch.dtype, available: bool, monkey
     after = model.state_dict()
     assert before.keys() == after.keys()
     assert all(after[name].dtype == torch.float32 and torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.skipif(not QuantizedLinear.available(), reason="this processor has no VNNI")
+@pytest.mark.parametrize("style", ["bert", "llama", "t5"])
+@torch.inference_mode()
+def test_eight_bits_are_near(style: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(vocab_size=40, d_model=32, n_layers=2, n_heads=4, d_ff=48, **STYLES[style])
+    model = build(config, HEADS["tied"]).eval()
+    ids = torch.randint(40, (5, 12))
+    target = {"decoder_ids": ids[:, :4]} if style == "t5" else {}
+    exact, quick = model(ids, **target), packed(model, int8=True)(ids, **target)
+    assert quick.dtype == torch.float32
+    assert 0 < (quick - exact).norm() < 0.06 * exact.norm()
