@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 NEVER = float("-inf")
 """Score of a token that may not come."""
+
+
+class Written(NamedTuple):
+    """What the hypotheses of a running batch have written, without their prompts.
+
+    tokens: (hypotheses, longest) int64, right-aligned, -1 before the first token of a hypothesis. rows: (hypotheses,)
+    int64, the number of the input that each belongs to.
+    """
+
+    tokens: Tensor
+    rows: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """(hypotheses,) int64: how many tokens each has written."""
+        return (self.tokens >= 0).sum(1)
 
 
 class Filter(Protocol):
