@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import repeat
 from typing import NamedTuple
 
@@ -55,12 +54,6 @@ class Vocabulary:
     @property
     def size(self) -> int:
         return len(self.later)
-
-    @cached_property
-    def holds_all_bytes(self) -> bool:
-        """Whether each byte is a token, at the start and later: whatever has begun can then be written to its end."""
-        singles = [{piece[0] for piece in pieces if len(piece) == 1} for pieces in (self.first, self.later)]
-        return all(len(found) == 256 for found in singles)
 
     def pieces(self, ids: Iterable[int]) -> Iterator[bytes]:
         """What each token adds where it stands; nothing for a token that is skipped."""
@@ -118,10 +111,9 @@ def _looked_up(tokenizer: Tokenizer) -> Vocabulary:
         first=tuple(map(_spelled, tokens, known_first, repeat(byte_level))),
         later=tuple(map(_spelled, tokens, known_later, repeat(byte_level))),
         skipped=skipped,
-        tidied=_is_tidied(tokenizer, frame.head_text),
     )
-    spaces = [[i, i] for i in ids if known_later[i].isspace()]
-    shown = list(zip(spaces, tokenizer.decode(spaces), strict=True))
+    telling = _telling(tokenizer, frame.head, known_later)
+    shown = list(zip(telling, tokenizer.decode(telling), strict=True))
     for i in ids:
         if i not in skipped:
             shown += ([i, frame.tail], opening[i]), ([frame.head, i, frame.tail], between[i])
@@ -164,19 +156,21 @@ def _spelled(token: str, text: str, byte_level: bool) -> bytes:
     return text.encode()
 
 
-def _is_tidied(tokenizer: Tokenizer, word: str) -> bool:
-    """Whether decoding tidies all that it can be given, also what stands in several tokens. word: any that is a token."""
-    texts = [f"{word}{spaced}{word}" if spaced.endswith(" ") else f"{word}{spaced} {word}" for spaced in ENGLISH]
-    rows = [encoding.ids for encoding in tokenizer.encode(texts, special=False)]
-    known = [(text, ids) for text, ids in zip(texts, rows, strict=True) if tokenizer.unk_id not in ids]
-    decoded = tokenizer.decode([ids for _, ids in known])
-    return bool(known) and all(shown == tidied(text) for (text, _), shown in zip(known, decoded, strict=True))
+def _telling(tokenizer: Tokenizer, word: int, texts: Sequence[str]) -> list[list[int]]:
+    """Rows that show what decoding does to spaces last. word: a token; texts: what each token adds behind it."""
+    spaces = [index for index, text in enumerate(texts) if text.isspace()]
+    signs = [index for index, text in enumerate(texts) if f" {text}" in ENGLISH]
+    name = tokenizer.decode([[word]])[0]
+    english = tokenizer.encode([f"{name}{spaced} {name}" for spaced in ENGLISH], special=False)
+    rows = [[index, index] for index in spaces] + [[word, space, sign] for space in spaces for sign in signs]
+    return rows + [row.ids for row in english]
 
 
 def _checked(found: Vocabulary, shown: Sequence[tuple[list[int], str]], tokenizer: Tokenizer) -> Vocabulary:
-    """The vocabulary, trimmed if that is what it takes to write what decoding was seen to write."""
+    """The vocabulary, trimmed or tidied if that is what it takes to write what decoding was seen to write."""
     wrong: list[list[int]] = []
-    for choice in (found, replace(found, trimmed=True)):
+    for tidy, trimmed in ((False, False), (False, True), (True, False), (True, True)):
+        choice = replace(found, trimmed=trimmed, tidied=tidy)
         wrong = [ids for ids, text in shown if choice.text(ids) != text]
         if not wrong:
             return choice
