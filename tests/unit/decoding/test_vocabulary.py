@@ -1,31 +1,16 @@
 """What tokens add to a text: joined, the pieces of every kind of tokenizer are what decoding gives."""
 
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.parity.test_tokenizers import KINDS, LETTERS, ROWS
+from tests.parity.test_tokenizers import LETTERS, ROWS
+from tests.unit.decoding.vocabularies import Known, every
 
 from regard.decoding.vocabulary import Vocabulary
 from regard.errors import CheckpointError
 from regard.text import Tokenizer, train_tokenizer
-
-TRAINED = ("wordpiece", "bpe", "unigram", "byte", "char")
-Known = tuple[Tokenizer, Vocabulary]
-
-
-@pytest.fixture(scope="module")
-def every() -> dict[str, Known]:
-    """Every kind of tokenizer, the decoder's side of those that have two, with its vocabulary."""
-    corpus = [row for row in ROWS if row.strip()] * 3
-    found = {f"trained-{kind}": train_tokenizer(corpus, kind=kind, vocab_size=600) for kind in TRAINED}
-    for kind, make in KINDS.items():
-        with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder))
-            found[kind] = Tokenizer.load(folder).target
-    return {kind: (tokenizer, Vocabulary.of(tokenizer)) for kind, tokenizer in found.items()}
 
 
 def check_joined(known: Known, texts: list[str], kind: str) -> None:
@@ -34,15 +19,15 @@ def check_joined(known: Known, texts: list[str], kind: str) -> None:
     assert [vocabulary.text(row) for row in rows] == tokenizer.decode(rows), kind
 
 
-def test_joined_pieces_are_the_decoded_text(every: dict[str, Known]):
-    for kind, known in every.items():
+def test_joined_pieces_are_the_decoded_text():
+    for kind, known in every().items():
         check_joined(known, ROWS, kind)
 
 
 @settings(deadline=None, max_examples=25)
 @given(texts=st.lists(st.text(LETTERS, max_size=20), min_size=1, max_size=4))
-def test_of_any_text(every: dict[str, Known], texts: list[str]):
-    for kind, known in every.items():
+def test_of_any_text(texts: list[str]):
+    for kind, known in every().items():
         check_joined(known, texts, kind)
 
 
@@ -52,18 +37,18 @@ def test_of_real_tokenizers(shared: Path, kind: str):
     check_joined((tokenizer, Vocabulary.of(tokenizer)), ROWS, kind)
 
 
-def test_a_character_may_lie_in_several_tokens(every: dict[str, Known]):
-    tokenizer, vocabulary = every["trained-byte"]
+def test_a_character_may_lie_in_several_tokens():
+    tokenizer, vocabulary = every()["trained-byte"]
     (ids,) = tokenizer.encode(["龘a"], special=False)
     assert list(vocabulary.pieces(ids.ids)) == [b"\xe9", b"\xbe", b"\x98", b"a"]
     assert {piece for piece in vocabulary.later if len(piece) == 1} == {bytes([byte]) for byte in range(256)}
-    tokenizer, vocabulary = every["llama"]
+    tokenizer, vocabulary = every()["llama"]
     assert b"".join(vocabulary.pieces(tokenizer.encode(["龘"], special=False)[0].ids)) == "龘".encode()
 
 
-def test_the_first_token_of_a_text_loses_its_space(every: dict[str, Known]):
+def test_the_first_token_of_a_text_loses_its_space():
     for kind in ("trained-unigram", "t5", "llama", "marian", "bert"):
-        tokenizer, vocabulary = every[kind]
+        tokenizer, vocabulary = every()[kind]
         token = next(i for i in range(vocabulary.size) if vocabulary.later[i].startswith(b" ") and vocabulary.first[i])
         assert vocabulary.first[token] == vocabulary.later[token][1:]
         special = tokenizer.eos_id if tokenizer.eos_id is not None else tokenizer.sep_id
@@ -79,8 +64,8 @@ def test_a_vocabulary_of_signs_is_refused():
         Vocabulary.of(train_tokenizer(["!?", "?!"] * 3, kind="char", vocab_size=9))
 
 
-def test_decoding_that_is_no_joining_is_refused(every: dict[str, Known]):
-    tokenizer = every["trained-char"][0]
+def test_decoding_that_is_no_joining_is_refused():
+    tokenizer = every()["trained-char"][0]
 
     class Backwards(Tokenizer):
         def decode(self, rows, *, skip_special=True):
