@@ -62,7 +62,7 @@ class Grammar:
         tables = (vocabulary.first, vocabulary.later)
         self._tries = [_Trie([piece if keep else b"" for piece, keep in zip(table, plain, strict=True)]) for table in tables]
         self._after: dict[tuple[Place, int], Place] = {}
-        self._allowed: dict[Place, Tensor] = {}
+        self._allowed: dict[tuple[Place, int], Tensor] = {}
         self._alive: NDArray[np.int32] | None = None
         """None: every state but DEAD, because whatever has begun can be written to its end byte by byte."""
         furthest = ""
@@ -107,12 +107,12 @@ class Grammar:
 
     def _mask(self, place: Place, size: int) -> Tensor:
         """(size,) bool: the tokens that may come; size: scores of a row, which may be more than there are tokens."""
-        if place not in self._allowed:
+        if (place, size) not in self._allowed:
             allowed = torch.zeros(max(size, self._vocabulary.size), dtype=torch.bool)
             allowed[: self._vocabulary.size] = torch.from_numpy(self._tokens(place))
             allowed[self._ends] = self._automaton.complete(place.state) or not allowed.any()
-            self._allowed[place] = allowed[:size]
-        return self._allowed[place]
+            self._allowed[place, size] = allowed[:size]
+        return self._allowed[place, size]
 
     def _tokens(self, place: Place) -> NDArray[np.bool_]:
         """(tokens,) whether each may come, ends aside."""

@@ -11,7 +11,7 @@ Utility = Callable[[str, str], float]
 
 def chrf(candidate: str, reference: str) -> float:
     """chrF of a sentence, 0 to 1 (Popović 2015): the F2 of its n-grams of up to six characters, by sacrebleu's counting."""
-    # Imported when it is asked for: it takes a third of a second, and beam search alone has no need of it.
+    # Imported when it is asked for: it takes a tenth of a second, and a beam alone has no need of it.
     from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().sentence_score(candidate, [reference]).score) / 100
