@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from regard.decoding.integers import between
 from regard.decoding.regex import containing, regex
 from regard.decoding.regular import (
     EMPTY,
@@ -34,11 +35,12 @@ NOTES = (
 """Keywords that say nothing about a value, or are looked up where they are referred to."""
 CHOOSING = ("$ref", "const", "enum", "anyOf")
 """Keywords that say all about a value; they stand alone, but for a `type` beside const and enum."""
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 OF_TYPE: dict[str, tuple[str, ...]] = {
     "object": ("properties", "required", "additionalProperties"),
     "array": ("items", "minItems", "maxItems"),
     "string": ("minLength", "maxLength", "pattern"),
-    "integer": (),
+    "integer": BOUNDS,
     "number": (),
     "boolean": (),
     "null": (),
@@ -64,11 +66,11 @@ def json_schema(schema: Schema, *, where: str = "schema") -> Expression:
     """The JSON texts that a schema (draft 2020-12) accepts, written one way.
 
     Understood are `type` (also several), `properties`, `required`, `additionalProperties` (a schema, where no properties
-    are named), `items`, `minItems`, `maxItems`, `minLength`, `maxLength` or `pattern`, `enum`, `const`, `anyOf`, and `$ref`
-    to a place in the schema itself. All that is written is valid; what a schema accepts besides is not written: properties
-    come in the order of the schema and no others come, and between parts stands at most one blank. `integer` has no
-    fraction and no exponent. Lengths count characters (code points). A schema without `type` is for the type that its
-    keywords are for.
+    are named), `items`, `minItems`, `maxItems`, `minLength`, `maxLength` or `pattern`, the four bounds of an integer,
+    `enum`, `const`, `anyOf`, and `$ref` to a place in the schema itself. All that is written is valid; what a schema
+    accepts besides is not written: properties come in the order of the schema and no others come, and between parts stands
+    at most one blank. `integer` has no fraction and no exponent. Lengths count characters (code points). A schema without
+    `type` is for the type that its keywords are for.
 
     where: what error messages call the schema; places in it follow as in `schema#/properties/age`.
 
@@ -164,6 +166,12 @@ class _Reading:
             return self._object(schema, place, referring)
         if kind == "array":
             return self._array(schema, place, referring)
+        bounded = [keyword for keyword in BOUNDS if keyword in schema]
+        if bounded and kind == "integer":
+            return self._integer(schema, place)
+        if bounded and kind == "number":
+            what = f"{listed(bounded)} of a number with a fraction"
+            return self._refuse(place, what, allowed="bounds of type integer", fix="take them away, or make it an integer")
         return self._string(schema, place) if kind == "string" else PLAIN[kind]
 
     def _object(self, schema: Schema, place: str, referring: tuple[str, ...]) -> Expression:
@@ -198,6 +206,20 @@ class _Reading:
             return self._refuse(place, "an array of anything", allowed="items with a schema", fix="say what the items are")
         items = _listing(self.value(schema["items"], f"{place}/items", referring), max(least, 1), most)
         return _enclosed("[", items if least else optional(items), "]")
+
+    def _integer(self, schema: Schema, place: str) -> Expression:
+        bounds: dict[str, int] = {}
+        for keyword in BOUNDS:
+            bound = schema.get(keyword)
+            if bound is not None and not _is(bound, "integer"):
+                return self._refuse(f"{place}/{keyword}", f"{bound!r}", allowed="a whole number", fix="round it")
+            if bound is not None:
+                bounds[keyword] = int(bound) + (keyword == "exclusiveMinimum") - (keyword == "exclusiveMaximum")
+        lows = [bound for keyword, bound in bounds.items() if keyword.endswith("inimum")]
+        highs = [bound for keyword, bound in bounds.items() if keyword.endswith("aximum")]
+        if lows and highs and max(lows) > min(highs):
+            return self._refuse(place, f"no whole number from {max(lows)} to {min(highs)}", fix="correct the bounds")
+        return between(max(lows, default=None), min(highs, default=None))
 
     def _string(self, schema: Schema, place: str) -> Expression:
         least, most = self._bounds(schema, place, "minLength", "maxLength")
@@ -272,12 +294,16 @@ def _is(value: Any, kind: str) -> bool:
         "object": lambda each: isinstance(each, Mapping),
         "array": lambda each: isinstance(each, list),
         "string": lambda each: isinstance(each, str),
-        "integer": lambda each: not isinstance(each, bool) and isinstance(each, int | float) and each == int(each),
+        "integer": lambda each: not isinstance(each, bool) and (isinstance(each, int) or _is_whole(each)),
         "number": lambda each: not isinstance(each, bool) and isinstance(each, int | float),
         "boolean": lambda each: isinstance(each, bool),
         "null": lambda each: each is None,
     }
     return tests[kind](value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _escaped(expression: Expression) -> Expression:

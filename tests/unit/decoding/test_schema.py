@@ -143,6 +143,29 @@ def test_references_lead_through_the_schema():
     assert not accepts(made(schema), "[null]")
 
 
+INTEGERS = st.none() | st.integers(-120, 120) | st.sampled_from([-1000, -999, -100, 99, 100, 999, 1000, 1001])
+
+
+@settings(deadline=None, max_examples=200)
+@given(low=INTEGERS, high=INTEGERS, exclusive=st.booleans())
+def test_whole_numbers_between_bounds(low: int | None, high: int | None, exclusive: bool):
+    names = ("exclusiveMinimum", "exclusiveMaximum") if exclusive else ("minimum", "maximum")
+    bounds = {name: bound for name, bound in zip(names, (low, high), strict=True) if bound is not None}
+    inside = {
+        number
+        for number in range(-1100, 1101)
+        if (low is None or number >= low + exclusive) and (high is None or number <= high - exclusive)
+    }
+    if not inside:
+        assert "no whole number from" in refused({"type": "integer", **bounds})
+        return
+    automaton = made({"type": "integer", **bounds})
+    assert {number for number in range(-1100, 1101) if accepts(automaton, str(number))} == inside
+    assert accepts(automaton, "123456789") == (high is None)
+    assert accepts(automaton, "-123456789") == (low is None)
+    assert not any(accepts(automaton, text) for text in ("007", "", "-", "1.0"))
+
+
 def refused(schema: Any, where: str = "schema") -> str:
     with pytest.raises(ConfigError) as raised:
         json_schema(schema, where=where)
@@ -156,7 +179,7 @@ def test_all_that_is_not_understood_is_named_at_once():
     schema = {
         "type": "object",
         "properties": {
-            "a/b": {"type": "integer", "minimum": 3, "multipleOf": 2},
+            "a/b": {"type": "integer", "minimum": 3, "multipleOf": 2, "format": "x"},
             "c": {"oneOf": [{"type": "null"}]},
             "d": {"type": "strin"},
             "e": {"type": "string", "patern": "x"},
@@ -166,7 +189,7 @@ def test_all_that_is_not_understood_is_named_at_once():
     said = refused(schema, "form.json")
     assert said.startswith("6 problems:")
     for part in (
-        "form.json#/properties/a~1b: minimum is not understood",
+        "form.json#/properties/a~1b: format is not understood",
         "form.json#/properties/a~1b: multipleOf is not understood",
         "form.json#/properties/c: oneOf is not understood",
         "form.json#/properties/d/type: unknown type 'strin'\n  allowed: object, array, string",
@@ -197,6 +220,8 @@ def test_all_that_is_not_understood_is_named_at_once():
         ({"type": "string", "pattern": "a", "maxLength": 3}, "pattern together with a length"),
         ({"type": "string", "pattern": "a("}, "schema#/pattern: not a regular expression"),
         ({"type": "string", "pattern": 3}, "#/pattern: 3"),
+        ({"type": "number", "minimum": 1}, "minimum of a number with a fraction"),
+        ({"type": "integer", "maximum": 1.5}, "#/maximum: 1.5"),
         ({"enum": []}, "#/enum: []"),
         ({"anyOf": {}}, "#/anyOf: {}"),
         ({"const": 1, "maxLength": 3}, "const together with maxLength"),
