@@ -43,17 +43,19 @@ def containing(pattern: str, *, where: str) -> Expression:
 
 
 def _parsed(pattern: str, where: str, *, search: bool) -> Expression:
+    reading = _Reading(pattern, where)
     try:
         tree = parser.parse(pattern, re.ASCII if search else 0)
-    except (re.error, OverflowError, RecursionError) as error:
+        items = list(tree)
+        starts = bool(items) and items[0][0] is codes.AT and items[0][1] in STARTS
+        items = items[1:] if starts else items
+        ends = bool(items) and items[-1][0] is codes.AT and items[-1][1] in ENDS
+        inner = reading.chain(items[:-1] if ends else items, tree.state.flags)
+    except (re.error, OverflowError) as error:
         fix = f"correct {pattern!r}"
         raise ConfigError(f"not a regular expression: {error}", where=where, allowed=ALLOWED, fix=fix) from None
-    items = list(tree)
-    starts = bool(items) and items[0][0] is codes.AT and items[0][1] in STARTS
-    items = items[1:] if starts else items
-    ends = bool(items) and items[-1][0] is codes.AT and items[-1][1] in ENDS
-    reading = _Reading(pattern, where)
-    inner = reading.chain(items[:-1] if ends else items, tree.state.flags)
+    except RecursionError:
+        raise ConfigError("nested too deeply", where=where, fix="write fewer groups within groups") from None
     reading.problems.raise_if_any()
     anything = Repeat(ANY, 0, None) if search else EMPTY
     return Chain((EMPTY if starts else anything, inner, EMPTY if ends else anything))

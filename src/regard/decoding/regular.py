@@ -19,6 +19,8 @@ SURROGATES = (0xD800, 0xDFFF)
 """Code points that are no characters: UTF-8 does not spell them."""
 LARGEST = 300_000
 """Most places of an expression, its repetitions written out."""
+MOST_STATES = 65_536
+"""Most states of an automaton; each takes a kilobyte. There are expressions that have 2 ** n for n places."""
 
 DEAD, START = 0, 1
 """State in which no text can be finished, and the one before the first byte."""
@@ -104,11 +106,11 @@ class Automaton:
     the language can be finished, if every byte can be written. `START` of an empty language is dead too: see `empty`.
 
     where: what error messages call the expression. Raises :class:`~regard.errors.ConfigError` when the expression is too
-    large to be written out.
+    large to be written out; reading raises it when there turn out to be too many states.
     """
 
     def __init__(self, expression: Expression, *, where: str) -> None:
-        self._net = _Net(expression, where)
+        self._net, self._where = _Net(expression, where), where
         self.empty = not self._net.useful[self._net.start]
         self.bytes = frozenset(byte for first, last in self._net.arcs() for byte in range(first, last + 1))
         """The bytes that occur in texts of the language."""
@@ -148,6 +150,9 @@ class Automaton:
 
     def _number(self, places: frozenset[int]) -> int:
         number = self._numbers.setdefault(places, len(self._places))
+        if number == MOST_STATES:
+            fix = "make what is repeated tell sooner where it ends"
+            raise ConfigError("too many states", where=self._where, allowed=str(MOST_STATES), fix=fix)
         if number == len(self._places):
             self._places.append(places)
             if number == len(self._built):
@@ -231,7 +236,9 @@ class _Net:
 
     def _repeat(self, expression: Repeat, start: int) -> int:
         for _ in range(expression.least):
-            start = self._join(expression.part, start)
+            before, start = start, self._join(expression.part, start)
+            if start == before:  # The empty text, however often, is the empty text.
+                return start
         if expression.most is None:
             entry = self._after(start)
             self._freely[self._join(expression.part, entry)].append(entry)
@@ -239,7 +246,9 @@ class _Net:
         end = self._place()
         for _ in range(expression.most - expression.least):
             self._freely[start].append(end)
-            start = self._join(expression.part, start)
+            before, start = start, self._join(expression.part, start)
+            if start == before:
+                break
         self._freely[start].append(end)
         return end
 

@@ -78,7 +78,10 @@ def json_schema(schema: Schema, *, where: str = "schema") -> Expression:
     itself and so is no regular language, and every value that a keyword cannot have.
     """
     reading = _Reading(schema, where)
-    expression = reading.value(schema, "#", ())
+    try:
+        expression = reading.value(schema, "#", ())
+    except RecursionError:
+        raise ConfigError("nested too deeply", where=where, fix="write fewer levels") from None
     reading.problems.raise_if_any()
     return expression
 
@@ -89,6 +92,7 @@ class _Reading:
     def __init__(self, root: Schema, where: str) -> None:
         self.problems = Problems(ConfigError)
         self._root, self._where = root, where
+        self._referred: dict[str, Expression] = {}
 
     def value(self, schema: Any, place: str, referring: tuple[str, ...]) -> Expression:
         """The texts of a schema; place: its JSON pointer; referring: the references that were followed to it."""
@@ -118,7 +122,7 @@ class _Reading:
         if keyword == "$ref":
             return self._reference(value, here, referring)
         if keyword == "const":
-            return _literal(value)
+            value = [value]
         if not isinstance(value, list) or not value:
             return self._refuse(here, f"{value!r}", allowed="a list that is not empty", fix="list what may come")
         if keyword == "anyOf":
@@ -135,16 +139,18 @@ class _Reading:
         if pointer in referring:
             fix = "write out as many levels as are needed"
             return self._refuse(place, f"{pointer} refers to itself: it has no deepest level", fix=fix)
-        found: Any = self._root
-        for step in pointer.removeprefix("#").removeprefix("/").split("/") if pointer != "#" else ():
-            name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, Mapping) and name in found:
-                found = found[name]
-            elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-                found = found[int(name)]
-            else:
-                return self._refuse(place, f"{pointer} is not there", fix="correct the reference, or add the definition")
-        return self.value(found, pointer, (*referring, pointer))
+        if pointer not in self._referred:
+            found: Any = self._root
+            for step in pointer.removeprefix("#").removeprefix("/").split("/") if pointer != "#" else ():
+                name = step.replace("~1", "/").replace("~0", "~")
+                if isinstance(found, Mapping) and name in found:
+                    found = found[name]
+                elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+                    found = found[int(name)]
+                else:
+                    return self._refuse(place, f"{pointer} is not there", fix="correct the reference, or add the definition")
+            self._referred[pointer] = self.value(found, pointer, (*referring, pointer))
+        return self._referred[pointer]
 
     def _types(self, schema: Schema, place: str, told: bool) -> Sequence[str]:
         """The types that a schema speaks of. told: whether something is wrong with it that was said already."""

@@ -132,6 +132,24 @@ def test_all_that_is_refused_is_named_at_once():
     assert len(raised.value.problems) == 3
 
 
+def test_the_empty_text_repeated_is_the_empty_text():
+    for pattern, text in (("(?:){1000000000}", ""), ("(?:){0,1000000000}a", "a"), ("(?:(?:)*)+", "")):
+        assert accepted(Automaton(regex(pattern), where="")) == {text}
+
+
+def test_groups_in_groups_without_measure_are_refused():
+    with pytest.raises(ConfigError, match=r"^code: nested too deeply\n  fix: write"):
+        regex("(" * 5000 + ")" * 5000, where="code")
+
+
+def test_more_states_than_there_is_room_for_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(regular, "MOST_STATES", 100)
+    automaton = Automaton(regex("(a|b)*a(a|b){20}"), where="code")
+    with pytest.raises(ConfigError, match=r"^code: too many states\n  allowed: 100\n  fix: make"):
+        for text in map("".join, itertools.product("ab", repeat=10)):
+            automaton.read(START, text.encode())
+
+
 def test_an_expression_without_measure_is_refused():
     with pytest.raises(ConfigError, match=r"code: too large to be written out\n  allowed: 300000 places\n  fix: make"):
         Automaton(regex("(a{1000}){1000}"), where="code")

@@ -50,6 +50,7 @@ LEAVES: list[dict[str, Any]] = [
     {"enum": [1, "a", None, ["a"], {"a": 1}]},
     {"enum": [1, "a", True], "type": ["string", "boolean"]},
     {"const": {"a": 1, "b": "x"}},
+    {"const": 12, "type": "string"},
     {"$ref": "#/$defs/short"},
 ]
 
@@ -141,6 +142,19 @@ def test_references_lead_through_the_schema():
     }
     assert accepts(made(schema), "[3, 3]")
     assert not accepts(made(schema), "[null]")
+
+
+def test_definitions_that_double_each_other_are_read_once():
+    levels = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    schema = {"$ref": "#/$defs/d0", "$defs": {**levels, "d40": {"minimum": "x"}}}
+    assert refused(schema).startswith("schema#/$defs/d40/minimum: 'x'")
+
+
+def test_levels_without_measure_are_refused():
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(5000):
+        schema = {"type": "array", "items": schema}
+    assert refused(schema).startswith("schema: nested too deeply\n  fix: write fewer")
 
 
 INTEGERS = st.none() | st.integers(-120, 120) | st.sampled_from([-1000, -999, -100, 99, 100, 999, 1000, 1001])
