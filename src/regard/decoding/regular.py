@@ -49,14 +49,23 @@ class Choice:
 
 @dataclass(frozen=True)
 class Repeat:
-    """A part so many times; most: None means any number."""
+    """A part so many times; most: None means any number. between: what stands between two times."""
 
     part: Expression
     least: int
     most: int | None
+    between: Expression = Chain(())
 
 
-Expression = Characters | Chain | Choice | Repeat
+@dataclass(frozen=True)
+class Members:
+    """Parts in their order, each with whether it must be there; between: what stands between two that are."""
+
+    parts: tuple[tuple[Expression, bool], ...]
+    between: Expression
+
+
+Expression = Characters | Chain | Choice | Repeat | Members
 
 EMPTY = Chain(())
 NOTHING = Choice(())
@@ -110,7 +119,11 @@ class Automaton:
     """
 
     def __init__(self, expression: Expression, *, where: str) -> None:
-        self._net, self._where = _Net(expression, where), where
+        self._where = where
+        try:
+            self._net = _Net(expression, where)
+        except RecursionError:
+            raise ConfigError("nested too deeply", where=where, fix="write fewer levels") from None
         self.empty = not self._net.useful[self._net.start]
         self.bytes = frozenset(byte for first, last in self._net.arcs() for byte in range(first, last + 1))
         """The bytes that occur in texts of the language."""
@@ -228,6 +241,8 @@ class _Net:
                 return end
             case Repeat():
                 return self._repeat(expression, start)
+            case Members():
+                return self._members(expression, start)
 
     def _after(self, place: int) -> int:
         fresh = self._place()
@@ -235,21 +250,43 @@ class _Net:
         return fresh
 
     def _repeat(self, expression: Repeat, start: int) -> int:
-        for _ in range(expression.least):
-            before, start = start, self._join(expression.part, start)
-            if start == before:  # The empty text, however often, is the empty text.
-                return start
-        if expression.most is None:
-            entry = self._after(start)
-            self._freely[self._join(expression.part, entry)].append(entry)
-            return self._after(entry)
         end = self._place()
-        for _ in range(expression.most - expression.least):
-            self._freely[start].append(end)
-            before, start = start, self._join(expression.part, start)
-            if start == before:
+        times = max(expression.least, 1) if expression.most is None else expression.most
+        entry = start
+        for number in range(times):
+            before = start
+            if number >= expression.least:
+                self._freely[start].append(end)
+            if number:
+                start = self._join(expression.between, start)
+            if expression.most is None and number == times - 1:
+                start = self._after(start)
+            entry, start = start, self._join(expression.part, start)
+            if start == before:  # The empty text, however often, is the empty text.
                 break
+        if expression.most is None:
+            self._freely[self._join(expression.between, start)].append(entry)
         self._freely[start].append(end)
+        return end
+
+    def _members(self, expression: Members, start: int) -> int:
+        """Two tracks run beside the parts: before the first that is there, and after it, where there is a comma."""
+        before: int | None = start
+        after: int | None = None
+        for part, required in expression.parts:
+            entry, behind = self._place(), self._place()
+            if before is not None:
+                self._freely[before].append(entry)
+            if after is not None:
+                self._freely[self._join(expression.between, after)].append(entry)
+                if not required:
+                    self._freely[after].append(behind)
+            self._freely[self._join(part, entry)].append(behind)
+            before, after = None if required else before, behind
+        end = self._place()
+        for track in (before, after):
+            if track is not None:
+                self._freely[track].append(end)
         return end
 
     def _characters(self, given: Ranges, start: int) -> int:

@@ -15,6 +15,7 @@ from regard.decoding.regular import (
     Characters,
     Choice,
     Expression,
+    Members,
     Ranges,
     Repeat,
     literal,
@@ -194,7 +195,7 @@ class _Reading:
         if not properties and isinstance(more, Mapping):
             value = self.value(more, f"{place}/additionalProperties", referring)
             name = Chain((QUOTE, Repeat(LETTER, 0, None), QUOTE))
-            return _enclosed("{", optional(_listing(_pair(name, value), 1, None)), "}")
+            return _enclosed("{", Repeat(_pair(name, value), 0, None, COMMA), "}")
         pairs = [
             (
                 _pair(_literal(name), self.value(each, f"{place}/properties/{_escaped_name(name)}", referring)),
@@ -202,7 +203,7 @@ class _Reading:
             )
             for name, each in properties.items()
         ]
-        return _enclosed("{", _members(pairs), "}")
+        return _enclosed("{", Members(tuple(pairs), COMMA), "}")
 
     def _array(self, schema: Schema, place: str, referring: tuple[str, ...]) -> Expression:
         least, most = self._bounds(schema, place, "minItems", "maxItems")
@@ -210,8 +211,8 @@ class _Reading:
             return _enclosed("[", EMPTY, "]")
         if "items" not in schema:
             return self._refuse(place, "an array of anything", allowed="items with a schema", fix="say what the items are")
-        items = _listing(self.value(schema["items"], f"{place}/items", referring), max(least, 1), most)
-        return _enclosed("[", items if least else optional(items), "]")
+        items = self.value(schema["items"], f"{place}/items", referring)
+        return _enclosed("[", Repeat(items, least, most, COMMA), "]")
 
     def _integer(self, schema: Schema, place: str) -> Expression:
         bounds: dict[str, int] = {}
@@ -263,34 +264,17 @@ def _enclosed(before: str, inner: Expression, after: str) -> Expression:
 COMMA = Chain((SPACE, literal(","), SPACE))
 
 
-def _listing(item: Expression, least: int, most: int | None) -> Expression:
-    """Items with commas between them; least: 1 or more."""
-    return Chain((item, Repeat(Chain((COMMA, item)), least - 1, None if most is None else most - 1)))
-
-
 def _pair(name: Expression, value: Expression) -> Expression:
     return Chain((name, SPACE, literal(":"), SPACE, value))
-
-
-def _members(pairs: Sequence[tuple[Expression, bool]]) -> Expression:
-    """The members of an object in their order, of which some may be missing; the first that is there has no comma."""
-    options: list[Expression] = []
-    for start, (first, required) in enumerate(pairs):
-        rest = [Chain((COMMA, pair)) for pair, _ in pairs[start + 1 :]]
-        needed = [is_needed for _, is_needed in pairs[start + 1 :]]
-        options.append(Chain((first, *(part if n else optional(part) for part, n in zip(rest, needed, strict=True)))))
-        if required:
-            return Choice(tuple(options))
-    return Choice((*options, EMPTY))
 
 
 def _literal(value: Any) -> Expression:
     """A JSON value and its spaces."""
     if isinstance(value, Mapping):
-        return _enclosed("{", _members([(_pair(_literal(name), _literal(each)), True) for name, each in value.items()]), "}")
+        pairs = [(_pair(_literal(name), _literal(each)), True) for name, each in value.items()]
+        return _enclosed("{", Members(tuple(pairs), COMMA), "}")
     if isinstance(value, list):
-        items = [_literal(each) for each in value]
-        return _enclosed("[", Chain((*items[:1], *(Chain((COMMA, item)) for item in items[1:]))), "]")
+        return _enclosed("[", Members(tuple((_literal(each), True) for each in value), COMMA), "]")
     return literal(json.dumps(value, ensure_ascii=False))
 
 
@@ -324,7 +308,9 @@ def _escaped(expression: Expression) -> Expression:
         case Choice():
             return Choice(tuple(map(_escaped, expression.options)))
         case Repeat():
-            return Repeat(_escaped(expression.part), expression.least, expression.most)
+            return Repeat(_escaped(expression.part), expression.least, expression.most, _escaped(expression.between))
+        case Members():
+            return Members(tuple((_escaped(part), r) for part, r in expression.parts), _escaped(expression.between))
 
 
 def _common(given: Ranges) -> Iterator[tuple[int, int]]:

@@ -144,6 +144,16 @@ def test_references_lead_through_the_schema():
     assert not accepts(made(schema), "[null]")
 
 
+def test_many_levels_of_optional_members_stay_small():
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(16):
+        member = {"type": "object", "properties": {"a": {"type": "null"}, "b": schema}}
+        schema = {"type": "array", "items": member}
+    automaton = made(schema)
+    assert accepts(automaton, '[{"b": [{"a": null, "b": [{}, {}]}]}]')
+    assert not accepts(automaton, '[{"b": [{"b": [], "a": null}]}]')
+
+
 def test_definitions_that_double_each_other_are_read_once():
     levels = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
     schema = {"$ref": "#/$defs/d0", "$defs": {**levels, "d40": {"minimum": "x"}}}
@@ -152,9 +162,17 @@ def test_definitions_that_double_each_other_are_read_once():
 
 def test_levels_without_measure_are_refused():
     schema: dict[str, Any] = {"type": "null"}
-    for _ in range(5000):
-        schema = {"type": "array", "items": schema}
-    assert refused(schema).startswith("schema: nested too deeply\n  fix: write fewer")
+    texts = "null"
+    for depth in range(400):
+        schema, texts = {"type": "array", "items": schema}, f"[{texts}]"
+        if depth % 10 == 9:
+            try:
+                assert accepts(made(schema), texts)
+            except ConfigError as error:
+                assert str(error) == "schema: nested too deeply\n  fix: write fewer levels"
+                assert depth > 30
+                return
+    raise AssertionError("400 levels were read")
 
 
 INTEGERS = st.none() | st.integers(-120, 120) | st.sampled_from([-1000, -999, -100, 99, 100, 999, 1000, 1001])
