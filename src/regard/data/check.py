@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from regard.data.dialogue import FORMS, dialogue
+from regard.data.dialogue import COLUMNS, FORMS, dialogue
+from regard.data.documents import Documents
 from regard.data.lines import ROW_LIMIT
 from regard.data.measure import Fingerprints, Lengths, Measure, Seen, Sides
 from regard.data.read import Table
@@ -22,7 +23,7 @@ class Columns:
     class, `labels` several (a JSON list, or text parted by `separator`), `number` a score, `text` a text to produce.
     input_kind: `text`, or `messages` for the one input `messages`: a conversation in any form that
     :func:`~regard.data.dialogue.dialogue` reads, whose last message is what is learned. languages: columns that a file may
-    have, with the languages that a text is in and is translated into."""
+    have, with the languages that a text is in and is translated into. documents: what a row of a `.txt` file is."""
 
     inputs: tuple[str, ...]
     target: str | None
@@ -31,6 +32,13 @@ class Columns:
     separator: str = "|"
     input_kind: Literal["text", "messages"] = "text"
     languages: tuple[str, ...] = ()
+    documents: Documents = "line"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns that a file may have for the task, whatever form its conversations are in."""
+        inputs = COLUMNS if self.input_kind == "messages" else self.inputs
+        return (*inputs, *([] if self.target is None else [self.target]))
 
 
 @dataclass(frozen=True)
