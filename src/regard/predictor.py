@@ -154,7 +154,8 @@ class Predictor:
         assert self.tokenizer is not None
         table = labelled(task, source, columns=columns, remembered=self._remembered)
         examples = task.encode([row.values for row in table], self.tokenizer, max_length=self._max_length)
-        return task.measure(self.model, Listed(examples), self.tokenizer, dtype=self._dtype)
+        held = task.arranged(Listed(examples), self.tokenizer, max_length=self._max_length)
+        return task.measure(self.model, held, self.tokenizer, dtype=self._dtype)
 
     def line(self, result: Mapping[str, Any]) -> str:
         """One answer on one line: the answer first, then what was asked; tab-separated."""

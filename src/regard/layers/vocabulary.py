@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy, linear
 
 SCORES = 5_000_000
 """Scores that are held at once: in bfloat16 they fit the cache that the cores of a processor share."""
@@ -38,6 +39,24 @@ def word_loss(
     """
     loss: Tensor = _WordLoss.apply(states, weight, bias, labels, smoothing, never)  # type: ignore[no-untyped-call]
     return loss
+
+
+@torch.inference_mode()
+def word_costs(states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, *, never: int | None = None) -> Tensor:
+    """-log p(label) of each token, (tokens,) float32, 0 where the label is negative; arguments as in :func:`word_loss`.
+
+    For a measurement: the scores are computed in the states' dtype, all else in float32.
+    """
+    table, shift = weight.to(states.dtype), None if bias is None else bias.to(states.dtype)
+    costs = torch.zeros(len(states), device=states.device)
+    step = max(1, SCORES // len(weight))
+    for start in range(0, len(states), step):
+        part = slice(start, start + step)
+        scores = linear(states[part], table, shift).float()
+        if never is not None:
+            scores[:, never] = float("-inf")
+        costs[part] = cross_entropy(scores, labels[part].clamp(min=-1), ignore_index=-1, reduction="none")
+    return costs
 
 
 class _WordLoss(torch.autograd.Function):

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.data.batch import SIDES, Batch
+from regard.data.batch import SIDES, Batch, Rows
 from regard.layers.ragged import ROUND, Ragged, Unpadded
-from regard.layers.vocabulary import word_loss
+from regard.layers.vocabulary import word_costs, word_loss
 from regard.models.heads import Head
 from regard.models.model import Model
 
@@ -22,11 +22,13 @@ UNCOUNTED = -100
 @dataclass(frozen=True)
 class Told:
     """What a decoder is told while it learns to write, without padding: ids (tokens + spare,), the texts one place on behind
-    the token that begins them; labels (tokens + spare,), the texts themselves, :data:`UNCOUNTED` for spare tokens."""
+    the token that begins them; labels (tokens + spare,), the texts themselves, :data:`UNCOUNTED` for spare tokens; rows
+    (tokens,), the example or document that each token belongs to; count, how many labels are counted."""
 
     ids: Tensor
     labels: Tensor
-    layout: Unpadded
+    layout: Ragged
+    rows: Rows
     count: int
 
     @classmethod
@@ -39,12 +41,45 @@ class Told:
         ids = np.roll(labels, 1)
         ids[np.cumsum(lengths) - lengths] = batch.targets["start"]
         ids[ids == UNCOUNTED] = 0
-        return cls(torch.from_numpy(ids).to(device), torch.from_numpy(labels).to(device), layout, int(lengths.sum()))
+        rows = np.repeat(batch.rows, lengths)
+        return cls(torch.from_numpy(ids).to(device), torch.from_numpy(labels).to(device), layout, rows, len(rows))
+
+    @classmethod
+    def alone(cls, batch: Batch) -> Told:
+        """What a decoder by itself is told of a batch: of one of :class:`~regard.data.pack.Blocks`, or of texts with
+        `start`, the token before each, and `learned`, 1 for the tokens that are to be learned and 0 for the others."""
+        columns, device = batch.targets, batch.input_ids.device
+        if "documents" in columns:
+            lengths, before, numbers = (np.concatenate(columns[name]) for name in ("documents", "before", "numbers"))
+            learned = np.ones(lengths.sum())
+        else:
+            lengths, before, numbers = batch.ragged.lengths.numpy(), np.asarray(columns["start"]), batch.rows
+            learned = np.concatenate(columns["learned"])
+        ids, labels = batch.input_ids.roll(1), batch.input_ids.clone()
+        ids[np.cumsum(lengths) - lengths] = torch.from_numpy(before).to(device, torch.int64)
+        ids[len(learned) :] = 0
+        labels[np.flatnonzero(learned == 0)] = UNCOUNTED
+        labels[len(learned) :] = UNCOUNTED
+        return cls(ids, labels, batch.ragged, np.repeat(numbers, lengths), int(np.count_nonzero(learned)))
 
 
 def forced_loss(model: Model, hidden: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:
     """Sum over tokens of -log p(label), all labels below 0 left out; hidden: (tokens, d_model), those of the last stack."""
-    head, config = model.head, model.config
+    return word_loss(*_words(model, hidden), labels, smoothing=smoothing, never=_never(model))
+
+
+def forced_costs(model: Model, hidden: Tensor, labels: Tensor) -> Tensor:
+    """-log p(label) of each token by itself, (tokens,), 0 for labels below 0; for a measurement."""
+    return word_costs(*_words(model, hidden), labels, never=_never(model))
+
+
+def _words(model: Model, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What scores the words: the states that the output layer reads, its matrix, its bias."""
+    head = model.head
     assert isinstance(head, Head) and head.out is not None
-    never = config.pad_id if config.pad_is_zero else None
-    return word_loss(head.states(hidden), head.out.weight, head.out.bias, labels, smoothing=smoothing, never=never)
+    return head.states(hidden), head.out.weight, head.out.bias
+
+
+def _never(model: Model) -> int | None:
+    """The word that is none."""
+    return model.config.pad_id if model.config.pad_is_zero else None
