@@ -277,3 +277,29 @@ def test_from_scratch_it_writes_what_it_has_learned(tmp_path: Path) -> None:
     assert result.metrics["perplexity"]["value"] < 1.2
     predictor = regard.load(out, precision="float32")
     assert [each["generated"] for each in predictor.predict(["", "the cat sat"])] == [" ".join(WORDS), " ".join(WORDS[3:])]
+
+
+@pytest.mark.parametrize("packing", ["stream", "documents"])
+def test_a_run_that_was_stopped_goes_on_exactly(packing: str, tmp_path: Path) -> None:
+    """The order of the blocks, too, is a function of seed and epoch: also of a held-out share, and over several epochs."""
+    (tmp_path / "x.txt").write_text("".join(f"{WORDS[i % 10]} {' '.join(WORDS[: i % 7])}\n" for i in range(60)))
+    settings = {
+        "options": {"packing": packing, "block": 16},
+        "tokenizer": {"kind": "char"},
+        "training": {"steps": 12, "threads": 1, "checkpoint_every": 5, "eval_every": 6, "dropout": 0.1},
+        "batch": {"rows": 8, "accumulate": 2},
+    }
+
+    def stopping(event: dict[str, Any]) -> None:
+        if (event["event"], event.get("step")) == ("step", 8):
+            raise RuntimeError("stopped")
+
+    common: dict[str, Any] = {"task": "text-generation", "model": "tiny", "settings": settings}
+    regard.train(str(tmp_path / "x.txt"), **common, out=tmp_path / "a")
+    with pytest.raises(RuntimeError, match="stopped"):
+        regard.train(str(tmp_path / "x.txt"), **common, out=tmp_path / "b", listeners=[stopping])
+    heard: list[dict[str, Any]] = []
+    regard.train(str(tmp_path / "x.txt"), **common, out=tmp_path / "b", listeners=[heard.append])
+    assert next(event for event in heard if event["event"] == "start")["step"] == 5
+    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in "ab")
+    assert first == second
