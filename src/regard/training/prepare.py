@@ -43,7 +43,8 @@ START = Path("checkpoints", "start.json")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run, ready to train. notes: for the person."""
+    """A run, ready to train. rows: how many train and how many evaluate, whatever number of examples the task has laid them
+    in; notes: for the person."""
 
     task: Learnable
     model: Model
@@ -51,6 +52,7 @@ class Prepared:
     origin: Origin | None
     train: Examples
     eval: Examples
+    rows: tuple[int, int]
     evaluated_on: str
     max_length: int
     notes: tuple[str, ...]
@@ -92,8 +94,9 @@ def prepare(config: RunConfig, out: Path) -> Prepared:
         learned, held = _split(train, n_held_out, seed=config.seed)
         evaluated_on = f"{config.data.eval_share:.0%} of {config.data.train}, held out"
     notes += task.noted(train, max_length=max_length)
+    rows = len(learned), len(held)
     learned, held = (task.arranged(part, tokenizer, max_length=max_length) for part in (learned, held))
-    return Prepared(task, model, tokenizer, origin, learned, held, evaluated_on, max_length, tuple(notes))
+    return Prepared(task, model, tokenizer, origin, learned, held, rows, evaluated_on, max_length, tuple(notes))
 
 
 def _held_out(rows: int, config: RunConfig) -> int:
