@@ -71,7 +71,9 @@ def test_documents_of_a_file(command, tmp_path):
     assert "of 8 rows in blocks of 1024" in done.err
     done = command(*common, "--out", tmp_path / "b")
     assert done.status == 2
-    assert "row 4 (line 4), column text: the text is empty" in done.err
+    assert (
+        "row 4 (line 4), column text: the text is empty\n  fix: remove the row, or set options.documents=blank" in done.err
+    )
     done = command(*common, "--out", tmp_path / "c", "--set", "options.documents=file")
     assert (done.status, "1 rows are too few to hold 10% out" in done.err) == (2, True)
 

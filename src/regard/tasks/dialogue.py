@@ -114,20 +114,31 @@ def _learned(text: Answered, encoding: Encoding, stop: Collection[int]) -> list[
     return learned
 
 
-def fitting(talks: Examples) -> Examples:
-    """Without those that are left out. Raises DataError if that is all of them."""
-    every = np.arange(len(talks))
-    fits = np.asarray(talks.gather(every)["left_out"]) == 0
-    if len(talks) and not fits.any():
-        fix = "shorten the answers, raise batch.max_length, or take a model with more positions"
-        raise DataError("no conversation fits the model, not even its last question with the answer", fix=fix)
-    return talks if fits.all() else Part(talks, every[fits])
+class Fitting(Part):
+    """Conversations without those that are left out. Raises DataError if that is all of them."""
+
+    def __init__(self, talks: Examples) -> None:
+        every = np.arange(len(talks))
+        fits = np.asarray(talks.gather(every)["left_out"]) == 0
+        if len(talks) and not fits.any():
+            fix = "shorten the answers, raise batch.max_length, or take a model with more positions"
+            raise DataError("no conversation fits the model, not even its last question with the answer", fix=fix)
+        super().__init__(talks, every[fits])
+        cut, gone = _too_long(talks)
+        self.counts = {"measured": len(self), "without their first turns": cut, "left out": gone}
+        """What became of all of them."""
+
+
+def _too_long(talks: Examples) -> tuple[int, int]:
+    """How many lost their first turns, and how many are left out."""
+    columns = talks.gather(np.arange(len(talks)))
+    cut, gone = (int(np.sum(columns[name])) for name in ("truncated", "left_out"))
+    return cut, gone
 
 
 def told(talks: Examples, *, max_length: int) -> Iterator[str]:
     """What became of those that are too long, in words."""
-    columns = talks.gather(np.arange(len(talks)))
-    cut, gone = (int(np.sum(columns[name])) for name in ("truncated", "left_out"))
+    cut, gone = _too_long(talks)
     of = f"of {len(talks)} conversations"
     if cut:
         yield f"{cut} {of} are longer than {max_length} tokens: their first questions and answers were left out"

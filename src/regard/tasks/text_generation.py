@@ -71,7 +71,8 @@ class TextGeneration(Writing, Learnable):
         chosen = _options(options)
         if chosen.chat:
             return Columns(inputs=("messages",), target=None, input_kind="messages")
-        return Columns(inputs=("text",), target=None, documents=chosen.documents)
+        blank = "remove the row, or set options.documents=blank where blank lines part the documents"
+        return Columns(inputs=("text",), target=None, documents=chosen.documents, if_empty=blank)
 
     @classmethod
     def metrics(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,7 +137,7 @@ class TextGeneration(Writing, Learnable):
     def arranged(self, examples: Examples, tokenizer: Tokenizer, *, max_length: int | None) -> Examples:
         """Documents in blocks; conversations without those that do not fit."""
         if self.options.chat:
-            return dialogue.fitting(examples)
+            return dialogue.Fitting(examples)
         length = self._block(max_length)
         return raw_text.blocks(examples, tokenizer, packing=self.options.packing, length=length)
 
@@ -171,14 +172,18 @@ class TextGeneration(Writing, Learnable):
         self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool = False
     ) -> Evaluation:
         """How well each token is foreseen from those before it in its block or conversation; rows are documents or
-        conversations. quick: of the first `validate_on` rows."""
+        conversations. quick: of the first `validate_on` rows. Tables: `tokens` that were foreseen, and what became of the
+        `conversations`."""
         held = _first(examples, self.options.validate_on) if quick and self.options.validate_on else examples
         rows = held.documents if isinstance(held, Blocks) else held
         nats, tokens = foreseen(model, held, self.forced, rows=len(rows), dtype=dtype)
         columns = rows.gather(np.arange(len(rows)))
         words, characters = (np.asarray(columns[name]) for name in ("words", "characters"))
         metrics = modelled(nats, tokens, words=words, characters=characters)
-        return Evaluation({name: metrics[name].as_dict() for name in self.metrics({})}, {"tokens": int(tokens.sum())})
+        tables: dict[str, Any] = {"tokens": int(tokens.sum())}
+        if isinstance(held, dialogue.Fitting):
+            tables["conversations"] = [held.counts]
+        return Evaluation({name: metrics[name].as_dict() for name in self.metrics({})}, tables)
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Texts that leave no room to go on, and empty ones where there is nothing else to begin with."""

@@ -214,8 +214,11 @@ class TestConversations:
         assert list(each.noted(examples, max_length=length - 1)) == [
             f"2 of 3 conversations were left out: their last question and answer alone are longer than {length - 1} tokens"
         ]
-        (kept,) = each.arranged(examples, talkative, max_length=length - 1)
-        assert self.learned(dict(kept), talkative) == "A dog.<|endoftext|>"
+        fitting = each.arranged(examples, talkative, max_length=length - 1)
+        assert [self.learned(dict(kept), talkative) for kept in fitting] == ["A dog.<|endoftext|>"]
+        measured = each.measure(made(talkative.vocab_size, max_positions=256), fitting, talkative, dtype=torch.float32)
+        told = [{"measured": 1, "without their first turns": 0, "left out": 2}]
+        assert measured.tables == {"tokens": 7, "conversations": told}
         none = Listed(each.encode(rows, talkative, max_length=4))
         with pytest.raises(DataError, match=r"no conversation fits the model[^\0]*raise batch\.max_length"):
             each.arranged(none, talkative, max_length=4)
@@ -233,7 +236,7 @@ class TestConversations:
         assert count == 2 * len("A cat.") + len("A dog.") + 3
         assert float(loss) == pytest.approx(plain, rel=1e-5)
         measured = each.measure(model, examples, talkative, dtype=torch.float32)
-        assert measured.tables == {"tokens": count}
+        assert measured.tables["tokens"] == count
         assert measured.metrics["loss"]["value"] == pytest.approx(plain / count, rel=1e-5)
 
     def test_without_a_template_there_is_no_conversation(self, bytewise: Tokenizer) -> None:
