@@ -9,6 +9,7 @@ import numpy as np
 from regard.data.batch import Examples, Part
 from regard.data.dialogue import FORMS, Message, dialogue
 from regard.errors import CheckpointError, DataError
+from regard.metrics.tokens import spaced_words
 from regard.tasks.task import Example, Row
 from regard.text.answers import Answered, answered
 from regard.text.chat import ChatTemplate
@@ -52,8 +53,8 @@ def encoded(rows: Sequence[Row], tokenizer: Tokenizer, *, stop: Collection[int],
 
     A conversation of more tokens than max_length loses its first question with its answer, and so on until it fits
     (`truncated`); the system's message stays. Where even the last question with its answer is too long, nothing of it is
-    learned, and it is `left_out`. `characters` and `words`, by white space, are those of the answers; the end of one counts
-    as one of each. A row with a `text` alone is a question without an answer.
+    learned, and it is `left_out`. `characters` and `words` (:func:`~regard.metrics.tokens.spaced_words`) are those of the
+    answers; the end of one counts as one of each. A row with a `text` alone is a question without an answer.
     """
     template = template_of(tokenizer)
     talks = [_messages(row) for row in rows]
@@ -95,7 +96,7 @@ def _example(
         start=ids[0],
         learned=learned[1:],
         characters=sum(len(content) + 1 for content in said),
-        words=sum(len(content.split()) + 1 for content in said),
+        words=sum(len(spaced_words(content)) + 1 for content in said),
         truncated=int(cut and fits),
         left_out=int(not fits),
     )

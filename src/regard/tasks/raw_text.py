@@ -11,6 +11,7 @@ import numpy as np
 from regard.data.batch import Examples
 from regard.data.pack import Blocks, best_fit, stream
 from regard.errors import CheckpointError
+from regard.metrics.tokens import spaced_words
 from regard.tasks.task import Example, Row
 from regard.text.tokenizer import Tokenizer
 
@@ -39,8 +40,8 @@ def opening(tokenizer: Tokenizer) -> tuple[int, ...]:
 def encoded(rows: Sequence[Row], tokenizer: Tokenizer) -> list[Example]:
     """A document, or a piece of one, as `input_ids`, with the token that ends it unless it goes on in the next row.
 
-    `characters` and `words`, by white space, count what is to be foreseen; the end of a document is one of each, as the line
-    end and the `</s>` are that it is in other people's counts.
+    `characters` and `words` (:func:`~regard.metrics.tokens.spaced_words`) count what is to be foreseen; the end of a
+    document is one of each, as the line end and the `</s>` are that it is in other people's counts.
     """
     end, before = ending(tokenizer), len(opening(tokenizer))
     (empty,) = tokenizer.encode([""])
@@ -51,7 +52,9 @@ def encoded(rows: Sequence[Row], tokenizer: Tokenizer) -> list[Example]:
         text = row["text"]
         kept = ids[before : len(ids) - behind]
         examples.append(
-            Example(input_ids=[*kept, end] if ends else kept, characters=len(text) + ends, words=len(text.split()) + ends)
+            Example(
+                input_ids=[*kept, end] if ends else kept, characters=len(text) + ends, words=len(spaced_words(text)) + ends
+            )
         )
     return examples
 
