@@ -125,7 +125,8 @@ def ptb(folder: Path, *, steps: int, threads: int) -> list[dict[str, Any]]:
 
     for part in ("train", "valid", "test"):
         with gzip.open(harness.shared() / f"data/ptb/ptb.{part}.txt.gz", "rt", encoding="utf-8") as file:
-            (folder / f"{part}.txt").write_text(file.read(), encoding="utf-8")
+            lines = [line for line in file if line.strip()]
+        (folder / f"{part}.txt").write_text("".join(lines), encoding="utf-8")
     settings = {
         "options": {"block": 128, "validate_on": 1000},
         "tokenizer": {"kind": "word", "vocab_size": 10_003},

@@ -56,6 +56,7 @@ def test_a_language_model(command, tmp_path, packing):
     result = json.loads(done.out)
     assert result["metrics"].keys() == METRICS
     assert f"{sum(len(line.split()) + 1 for line in LINES)} tokens of 24 rows" in done.err
+    assert "the model reads 1024 tokens at once; of these places only the first 16 are learned here" in done.err
     measured = json.loads(command("evaluate", out, tmp_path / "x.txt", "--json").out)
     assert measured["tokens"] == sum(len(line.split()) + 1 for line in LINES)
     loss = measured["metrics"]["loss"]["value"]

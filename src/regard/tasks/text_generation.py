@@ -110,11 +110,8 @@ class TextGeneration(Writing, Learnable):
 
     def starting(self, tokenizer: Tokenizer, found: Mapping[str, Any] | None) -> Self:
         """With what the checkpoint says of how it writes; raw text begins as it was learned."""
-        says = (
-            {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
-            if found is None
-            else found.get("generation", {})
-        )
+        ours = {"eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
+        says = ours if found is None else found.get("generation", {})
         task = replace(self, generation=parse(Generation, says, where="generation"))
         if self.options.chat:
             dialogue.check(tokenizer)
@@ -122,7 +119,10 @@ class TextGeneration(Writing, Learnable):
         return replace(task, start=None if raw_text.opening(tokenizer) else raw_text.ending(tokenizer))
 
     def head(self, found: HeadConfig | None, model: ModelConfig) -> HeadConfig:
-        """The checkpoint's own, or one over all words."""
+        """The checkpoint's own, or one over all words. Raises ConfigError for a model that sees what it is to foresee."""
+        if model.kind != self.kind:
+            allowed, fix = "a decoder, such as GPT-2 or Llama", "take another model, or --task text2text-generation"
+            raise ConfigError(f"the model is an {model.kind}", where="model", allowed=allowed, fix=fix)
         if found is not None and found.over in self.over:
             return found
         return HeadConfig(over="vocabulary", dense=False, bias=False, dropout=0.0, n_outputs=model.target_vocab_size)
@@ -146,7 +146,13 @@ class TextGeneration(Writing, Learnable):
         if self.options.chat:
             yield from dialogue.told(examples, max_length=max_length)
         else:
-            yield raw_text.told(examples, packing=self.options.packing, length=self._block(max_length))
+            length = self._block(max_length)
+            yield raw_text.told(examples, packing=self.options.packing, length=length)
+            if length < max_length:
+                what = (
+                    f"the model reads {max_length} tokens at once; of these places only the first {length} are learned here"
+                )
+                yield f"{what} (options.block)"
 
     def _block(self, max_length: int | None) -> int:
         most, asked = max_length, self.options.block

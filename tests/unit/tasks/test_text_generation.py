@@ -177,6 +177,11 @@ TALK = [
 ]
 
 
+def test_an_encoder_cannot_foresee(bytewise: Tokenizer) -> None:
+    with pytest.raises(ConfigError, match=r"model: the model is an encoder\n  allowed: a decoder"):
+        task().head(None, ModelConfig(vocab_size=9, d_model=8, n_layers=1, n_heads=2, d_ff=8))
+
+
 class TestConversations:
     def learned(self, example: dict[str, Any], tokenizer: Tokenizer) -> str:
         ids = [token for token, wanted in zip(example["input_ids"], example["learned"], strict=True) if wanted]
