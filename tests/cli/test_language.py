@@ -139,6 +139,18 @@ def test_what_cannot_be_said(command, partner, said, text, options, says):
     assert "Traceback" not in done.err
 
 
+def test_at_a_terminal_one_wrong_message_ends_nothing(command, partner, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(f"{'x' * 200}\nAnd I?\n"))
+    done = command("chat", partner)
+    assert (done.status, done.out) == (0, "A dog.\n")
+    assert "message: 219 tokens" in done.err
+    assert done.err.count("> ") == 3
+
+
 def test_models_that_do_not_talk(command, trained, said, tmp_path):
     said(b"Hi\n")
     done = command("chat", trained)

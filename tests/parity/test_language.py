@@ -1,5 +1,6 @@
 """The loss of language models and of chat models, and where answers stand, are those of transformers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 import transformers
 
+import regard
+from regard.checkpoints.export import export
 from regard.checkpoints.folder import load
 from regard.data.batch import Listed, take
 from regard.models.build import filled
@@ -75,3 +78,26 @@ def test_the_loss_of_raw_text(folder: Path) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         assert ours == pytest.approx(float(model(ids, labels=ids).loss), abs=1e-5)
+
+
+def test_a_model_from_scratch_is_a_gpt2_for_transformers(tmp_path: Path) -> None:
+    (tmp_path / "talks.jsonl").write_text("".join(json.dumps({"messages": TALK}) + "\n" for _ in range(4)))
+    settings = {
+        "options": {"chat": True},
+        "tokenizer": {"kind": "byte"},
+        "training": {"steps": 2, "threads": 1},
+        "data": {"eval_share": 0.25},
+    }
+    data = str(tmp_path / "talks.jsonl")
+    regard.train(data, task="text-generation", model="tiny", out=tmp_path / "ours", settings=settings)
+    export(tmp_path / "ours", tmp_path / "theirs", family="gpt2")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "theirs", dtype=torch.float32)
+    ids = tokenizer.apply_chat_template(TALK[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
+    loaded = load(tmp_path / "ours")
+    assert loaded.tokenizer is not None
+    assert loaded.tokenizer.decode([ids], skip_special=False) == ["user:\nWho are you?<|endoftext|>\nassistant:\n"]
+    assert model.generation_config.eos_token_id == loaded.tokenizer.eos_id
+    ours = filled(loaded.config, loaded.head, loaded.tensors)(torch.tensor([ids]))
+    with torch.no_grad():
+        torch.testing.assert_close(ours, model(torch.tensor([ids])).logits, atol=1e-5, rtol=0)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import regard
-from regard.cli.console import Json, print_json, say
+from regard.cli.console import Json, print_json, print_line, say
 from regard.errors import DataError
 
 
@@ -41,7 +41,7 @@ def chat(model: str, /, *, system: str | None = None, precision: str = "auto", j
             continue
         answers.append({"text": message, "generated": answer, "forgotten": conversation.forgotten})
         if not json:
-            sys.stdout.write("\n")
+            print_line("")
         if conversation.forgotten > let_go:
             say(f"the conversation no longer fits the model: its first {conversation.forgotten} answers are forgotten")
     if json:
