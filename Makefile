@@ -6,7 +6,7 @@ BASE_STAMP := $(VENV)/.base
 STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types size clean bench-finetune bench-encode bench-quality bench-families
-.PHONY: bench-startup bench-loading bench-train-translation bench-translate
+.PHONY: bench-startup bench-loading bench-train-translation bench-translate bench-language
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -66,6 +66,9 @@ bench-loading: $(STAMP) ## seconds and memory until a checkpoint is a model, aga
 
 bench-translate: $(STAMP) ## translation speed against transformers and CTranslate2, beam 1 and 4
 	$(BIN)/python benchmarks/translate.py $(ARGS)
+
+bench-language: $(STAMP) ## language models from scratch against nanoGPT's loop; ARGS="--only ptb" for the Penn Treebank, in hours
+	$(BIN)/python benchmarks/language.py $(ARGS)
 
 clean: ## remove what tools leave behind; .venv and runs stay
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """The sample tables beside this file, put together from the phrases below: `python examples/make_samples.py`.
 
-Nobody stayed at this hotel. The phrases were written for Regard, so that its pages have data to show that belong to nobody;
-they are far easier than real reviews, and a figure reached on them says nothing about a model.
+Nobody stayed at this hotel, and there is no such farm. The phrases were written for Regard, so that its pages have data to
+show that belong to nobody; they are far easier than real texts, and a figure reached on them says nothing about a model.
 """
 
 import csv
@@ -11,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 N_TRAIN, N_TEST = 400, 100
+N_PARALLEL, N_PARALLEL_TEST = 600, 100
 
 Phrases = dict[str, dict[str, list[str]]]
 """topic -> feeling -> phrases."""
@@ -172,6 +173,45 @@ QUESTIONS = {
 }
 
 
+FARM: dict[str, tuple[tuple[str, ...], ...]] = {
+    "en": (
+        ("small", "old", "red", "tired"),
+        ("child", "horse", "sheep", "girl", "calf"),
+        ("sleeps", "plays", "waits", "sits"),
+        ("in the garden", "in the house", "in the yard", "in the forest", "in the barn"),
+        ("today", "often", "alone"),
+    ),
+    "de": (
+        ("kleine", "alte", "rote", "müde"),
+        ("Kind", "Pferd", "Schaf", "Mädchen", "Kalb"),
+        ("schläft", "spielt", "wartet", "sitzt"),
+        ("im Garten", "im Haus", "im Hof", "im Wald", "im Stall"),
+        ("heute", "oft", "allein"),
+    ),
+    "zh": (
+        ("小", "老", "红色的", "疲倦的"),
+        ("孩子", "马", "绵羊", "女孩", "牛犊"),
+        ("睡觉", "玩耍", "等待", "坐着"),
+        ("在花园里", "在房子里", "在院子里", "在森林里", "在谷仓里"),
+        ("今天", "常常", "独自"),
+    ),
+}
+"""Language -> how something is, what it is, what it does, where, and when or how; in the same order in each."""
+
+SENTENCES = {
+    "en": "the {0} {1} {2} {4} {3} .",
+    "de": "das {0} {1} {2} {4} {3} .",
+    "zh": "{0}{1}{4}{3}{2}。",
+}
+
+
+def parallel(language: str, *, draw: random.Random) -> list[str]:
+    """All sentences that there are of the farm, shuffled; with an equal `draw` in the same order for each language."""
+    sentences = [SENTENCES[language].format(*words) for words in product(*FARM[language])]
+    draw.shuffle(sentences)
+    return sentences
+
+
 def reviews(phrases: Phrases, *, stop: str, draw: random.Random) -> list[tuple[str, str, str]]:
     """Every phrase, and every two phrases of one feeling: (review, sentiment, topics), shuffled. stop: ends a sentence."""
     rows = []
@@ -216,6 +256,10 @@ def main() -> None:
         write(f"{name}.csv", columns, rows[:N_TRAIN])
         write(f"{name}-test.csv", columns, rows[N_TRAIN : N_TRAIN + N_TEST])
     write("answers.csv", ("question", "answer", "fits"), pairs(ENGLISH, draw=random.Random(0)))
+    for language in FARM:
+        lines = [f"{sentence}\n" for sentence in parallel(language, draw=random.Random(0))]
+        for name, part in (("farm", lines[:N_PARALLEL]), ("farm-test", lines[N_PARALLEL : N_PARALLEL + N_PARALLEL_TEST])):
+            (HERE / f"{name}.{language}").write_text("".join(part), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ class DataConfig(Settings):
 class TokenizerConfig(Settings):
     """The vocabulary of a model trained from scratch; a pretrained model brings its own."""
 
-    kind: Literal["wordpiece", "bpe", "unigram", "byte", "char"] | None = None
-    """How text is cut: into learned pieces (`wordpiece`, `bpe`, `unigram`), bytes or characters; None means what suits the
-    task."""
+    kind: Literal["wordpiece", "bpe", "unigram", "byte", "char", "word"] | None = None
+    """How text is cut: into learned pieces (`wordpiece`, `bpe`, `unigram`), bytes, characters, or words at white space; None
+    means what suits the task."""
     vocab_size: int = Field(8000, ge=2)
     """Entries of the vocabulary, special tokens included; a small corpus may fill fewer."""
     lower_case: bool | None = None

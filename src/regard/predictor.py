@@ -25,10 +25,12 @@ from regard.layers.linear import QuantizedLinear
 from regard.models.build import filled
 from regard.models.model import Model
 from regard.models.pack import packed
+from regard.tasks.chatting import Conversation
 from regard.tasks.generation import decoded
 from regard.tasks.inputs import columns_of, lacking, rows_of
 from regard.tasks.inspect import labelled, opened
 from regard.tasks.task import TASKS, Evaluation, Fault, Learnable, Learned, Prediction, Task, only_predicts
+from regard.tasks.text_generation import TextGeneration
 from regard.text.tokenizer import Tokenizer
 from regard.training.precision import compute_dtype, device
 
@@ -163,7 +165,24 @@ class Predictor:
         assert self.tokenizer is not None
         table = labelled(task, source, columns=columns, remembered=self._remembered)
         examples = task.encode([row.values for row in table], self.tokenizer, max_length=self._max_length)
-        return task.measure(self.model, Listed(examples), self.tokenizer, dtype=self._dtype)
+        held = task.arranged(Listed(examples), self.tokenizer, max_length=self._max_length)
+        return task.measure(self.model, held, self.tokenizer, dtype=self._dtype)
+
+    def conversation(self, *, system: str | None = None) -> Conversation:
+        """A conversation to be begun; see there. system: what the model is told before all else.
+
+        Raises ConfigError for a model that does not write on, CheckpointError for one that has no chat template.
+        """
+        if not isinstance(self.task, TextGeneration) or self.tokenizer is None:
+            raise ConfigError(f"a model for {self.task.name} does not converse", allowed="text-generation", where="task")
+        return Conversation(
+            self.model,
+            self.task.generation,
+            self.tokenizer,
+            system=system,
+            max_length=self._max_length,
+            dtype=self._dtype,
+        )
 
     def line(self, result: Mapping[str, Any]) -> str:
         """One answer on one line: the answer first, then what was asked; tab-separated."""

@@ -204,7 +204,7 @@ def test_a_task_that_only_predicts_is_refused(command: Command, tmp_path: Path, 
     done = command(verb, tmp_path / "x.csv", "--task", "token-classification", *where, "--json")
     assert (done.status, done.out) == (2, "")
     assert "token-classification can predict, it cannot be trained or evaluated yet" in done.err
-    assert "allowed: text-classification" in done.err
+    assert "text-classification, text-generation" in done.err
     assert not (tmp_path / "run").exists()
 
 

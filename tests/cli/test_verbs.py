@@ -345,7 +345,7 @@ def test_work_that_fails_is_not_the_users_fault(
         assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, "chat"])
 def test_every_verb_explains_itself(command: Callable[..., Any], verb: str) -> None:
     done = command(verb, "--help")
     assert (done.status, done.err) == (0, "")

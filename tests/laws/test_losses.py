@@ -16,7 +16,10 @@ from regard.data.batch import Listed, take
 from regard.models.build import build
 from regard.models.config import HeadConfig, ModelConfig
 from regard.models.model import Model
+from regard.tasks.dialogue import PLAIN
 from regard.tasks.text_classification import Options, TextClassification
+from regard.tasks.text_generation import TextGeneration
+from regard.text import train_tokenizer
 from regard.training.fit import fit
 from regard.training.optimizers import optimizer_for
 
@@ -77,6 +80,36 @@ def splits(draw: st.DrawFn) -> list[list[int]]:
 def test_however_a_batch_is_split_the_step_is_the_same(kind: str, parts: list[list[int]]) -> None:
     whole, loss, norm = after_a_step(kind, [sorted(chain(*parts))])
     split, split_loss, split_norm = after_a_step(kind, parts)
+    assert (split - whole).norm() <= 1e-6 * whole.norm()
+    assert split_loss == pytest.approx(loss, rel=1e-6)
+    assert split_norm == pytest.approx(norm, rel=1e-6)
+
+
+TOKENIZER = train_tokenizer([], kind="byte", vocab_size=259, specials="gpt").templated(PLAIN)
+TEXTS = ["a", "bc d", "efg", "h i", "jkl mnop", "q", "rs tuv", "w", "x y z", "ab", "cd", "e", "fg", "h"]
+
+
+def after_a_step_of_writing(chat: bool, packing: str, parts: Sequence[Sequence[int]]) -> tuple[Tensor, float, float]:
+    """The same for a decoder, over documents in blocks or over conversations."""
+    task = TextGeneration.from_settings({"options": {"chat": True} if chat else {"packing": packing, "block": 3}})
+    config = ModelConfig(kind="decoder", vocab_size=259, d_model=16, n_layers=1, n_heads=2, d_ff=32, max_positions=64)
+    torch.manual_seed(0)
+    head = task.head(None, config)
+    model = build(config.model_copy(update={"dropout": 0.0, "attention_dropout": 0.0}), head)
+    rows = [{"text": text, "instruction": text, "output": text[::-1]} for text in TEXTS]
+    held = task.arranged(Listed(task.encode(rows, TOKENIZER, max_length=64)), TOKENIZER, max_length=64)
+    optimizer = optimizer_for(model, TrainingConfig(eps=1.0), torch.float32)
+    batches = [take(held, np.array(part)) for part in parts]
+    (step,) = fit(model, task, [batches], optimizer, rate=lambda _: 10.0, smoothing=0.1)
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]), step.loss, step.norm
+
+
+@pytest.mark.parametrize(("chat", "packing"), [(False, "stream"), (False, "documents"), (True, "")])
+@few
+@given(parts=splits())
+def test_nor_does_it_matter_for_one_that_learns_to_write(chat: bool, packing: str, parts: list[list[int]]) -> None:
+    whole, loss, norm = after_a_step_of_writing(chat, packing, [sorted(chain(*parts))])
+    split, split_loss, split_norm = after_a_step_of_writing(chat, packing, parts)
     assert (split - whole).norm() <= 1e-6 * whole.norm()
     assert split_loss == pytest.approx(loss, rel=1e-6)
     assert split_norm == pytest.approx(norm, rel=1e-6)

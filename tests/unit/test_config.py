@@ -141,7 +141,10 @@ def test_all_problems_are_told_at_once_with_what_was_meant() -> None:
     assert found["key 'seed' is -1"][0] == "input should be greater than or equal to 0"
     assert found["key 'training.lr' is 'fast'"][0].startswith("input should be a valid number")
     assert found["key 'batch.rows' is 0"][0] == "input should be greater than or equal to 1"
-    assert found["key 'tokenizer.kind' is 'words'"][0] == "input should be 'wordpiece', 'bpe', 'unigram', 'byte' or 'char'"
+    assert (
+        found["key 'tokenizer.kind' is 'words'"][0]
+        == "input should be 'wordpiece', 'bpe', 'unigram', 'byte', 'char' or 'word'"
+    )
     assert any(what.startswith("key 'data' is 3") for what in found)
     assert any(what.startswith("missing key 'training.betas.1'") for what in found)
     assert len(found) == 9 == str(caught.value).count("run.toml: ")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 import regard
-from regard.cli import check, convert, doctor, evaluate, export, predict, train
+from regard.cli import chat, check, convert, doctor, evaluate, export, predict, train
 from regard.cli.console import say
 from regard.errors import InputError, RegardError, WorkError
 
@@ -25,6 +25,7 @@ for verb in (
     train.train,
     evaluate.evaluate,
     predict.predict,
+    chat.chat,
     export.export,
     convert.convert,
     doctor.doctor,

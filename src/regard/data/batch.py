@@ -220,6 +220,35 @@ class Listed:
         return len(self._examples)
 
 
+class Part:
+    """Some of other examples: `indices` (examples,) in them."""
+
+    def __init__(self, examples: Examples, indices: Rows) -> None:
+        self._examples, self._indices = examples, indices
+        self._sizes = examples.sizes[indices]
+
+    @property
+    def lengths(self) -> Rows:
+        """See :class:`Examples`."""
+        return self._sizes[:, 0]
+
+    @property
+    def sizes(self) -> Rows:
+        """See :class:`Examples`."""
+        return self._sizes
+
+    def gather(self, indices: Rows) -> Gathered:
+        """See :class:`Examples`."""
+        return self._examples.gather(self._indices[indices])
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for index in self._indices:
+            yield {name: cells[0] for name, cells in self._examples.gather(np.array([index])).items()}
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Examples end to end, without padding. input_ids, type_ids: (tokens + spare,) int64; rows: (rows,) numbers of the

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from regard.data.dialogue import FORMS, dialogue
+from regard.data.dialogue import COLUMNS, FORMS, dialogue
+from regard.data.documents import Documents
 from regard.data.lines import ROW_LIMIT
 from regard.data.measure import Fingerprints, Lengths, Measure, Seen, Sides
 from regard.data.read import Table
@@ -22,7 +23,8 @@ class Columns:
     class, `labels` several (a JSON list, or text parted by `separator`), `number` a score, `text` a text to produce.
     input_kind: `text`, or `messages` for the one input `messages`: a conversation in any form that
     :func:`~regard.data.dialogue.dialogue` reads, whose last message is what is learned. languages: columns that a file may
-    have, with the languages that a text is in and is translated into."""
+    have, with the languages that a text is in and is translated into. documents: what a row of a `.txt` file is. if_empty:
+    what to do about an empty text."""
 
     inputs: tuple[str, ...]
     target: str | None
@@ -31,6 +33,14 @@ class Columns:
     separator: str = "|"
     input_kind: Literal["text", "messages"] = "text"
     languages: tuple[str, ...] = ()
+    documents: Documents = "line"
+    if_empty: str = "fill it in or remove the row"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns that a file may have for the task, whatever form its conversations are in."""
+        inputs = COLUMNS if self.input_kind == "messages" else self.inputs
+        return (*inputs, *([] if self.target is None else [self.target]))
 
 
 @dataclass(frozen=True)
@@ -117,8 +127,8 @@ def _texts(table: Table, columns: Columns, target: Target | None, missing: set[s
     languages = [name for name in columns.languages if name not in missing]
 
     def read(row: Row) -> _Said | None:
-        texts = [_text(table, row, name, optional=name in columns.optional) for name in inputs]
-        tongues = [_text(table, row, name, optional=True) for name in languages]
+        texts = [_text(table, row, name, columns, optional=name in columns.optional) for name in inputs]
+        tongues = [_text(table, row, name, columns, optional=True) for name in languages]
         answer = target.read(row) if target else None
         whole = tuple(text for text in texts if text is not None)
         named = tuple(code for code in tongues if code is not None)
@@ -188,12 +198,12 @@ def _target(table: Table, columns: Columns, labels: Sequence[str] | None) -> Tar
             return TextTarget(table, name)
 
 
-def _text(table: Table, row: Row, name: str, *, optional: bool) -> str | None:
+def _text(table: Table, row: Row, name: str, columns: Columns, *, optional: bool) -> str | None:
     """The row's input text, None when it is wrong (and reported); empty for an optional one that is not there."""
     value = row.values.get(name)
     if optional and is_missing(value):
         return ""
-    fix = "fill it in or remove the row"
+    fix = columns.if_empty
     if is_missing(value):
         blank = "the text is empty" if value == "" else "the text is nothing but white space"
         what = blank if isinstance(value, str) else "the text is missing"

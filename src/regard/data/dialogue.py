@@ -20,6 +20,9 @@ Role = Literal["system", "user", "assistant"]
 FORMS: tuple[tuple[str, ...], ...] = (("messages",), ("conversations",), ("instruction", "output"))
 """The columns of each form; of those that a row has, the first form counts."""
 
+COLUMNS: tuple[str, ...] = ("messages", "conversations", "instruction", "input", "output")
+"""All columns that conversations are read from."""
+
 _ROLES: dict[Any, Role] = {
     "system": "system",
     "user": "user",

@@ -6,7 +6,7 @@ encoded, and left out where a row goes on in the next one (:mod:`regard.data.doc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regard.data.batch import Batch, Examples, Gathered, Rows
+from regard.data.batch import Batch, Examples, Gathered, Part, Rows
 from regard.layers.ragged import ROUND, Ragged
 
 
@@ -119,38 +119,69 @@ def _fitted(sizes: Rows, length: int) -> Rows:
     return block
 
 
+Pack = Callable[[Rows], Packing]
+"""Lengths of documents (documents,) -> where they lie."""
+
+
 class Blocks:
     """Documents as examples of one length (see :class:`~regard.data.batch.Examples`): an example is a block of a packing.
 
-    Columns: `input_ids`, and `documents`, the lengths of the stretches of documents in the block. Other columns of the
-    documents are not carried along.
+    Columns: `input_ids`, and for each stretch of a document in the block its length in `documents`, the document in
+    `numbers`, and in `before` the token that comes before it: of a document's first token `start`, or the last one of the
+    document before, if that goes on in this one and does not end in `end`. Other columns of the documents are not carried
+    along.
     """
 
-    def __init__(self, documents: Examples, packing: Packing) -> None:
-        self._documents, self._packing = documents, packing
-        self._sizes = packing.sizes
+    def __init__(self, documents: Examples, pack: Pack, *, start: int, end: int) -> None:
+        self.documents, self._pack, self._start, self._end = documents, pack, start, end
+        self._packing = pack(documents.lengths)
+        self._sizes = self._packing.sizes[:, None]
 
     @property
     def lengths(self) -> Rows:
         """(blocks,): tokens of each."""
+        return self._sizes[:, 0]
+
+    @property
+    def sizes(self) -> Rows:
+        """(blocks, 1): the same."""
         return self._sizes
+
+    def first(self, documents: int) -> Blocks:
+        """The same for the first so many documents alone."""
+        few = Part(self.documents, np.arange(min(documents, len(self.documents))))
+        return Blocks(few, self._pack, start=self._start, end=self._end)
 
     def gather(self, indices: Rows) -> Gathered:
         """The blocks at `indices`, column by column."""
         packing = self._packing
         parts = [packing.stretches(int(block)) for block in indices]
-        wanted = np.unique(np.concatenate([packing.documents[part] for part in parts])) if parts else packing.documents[:0]
-        ids = dict(zip(wanted.tolist(), self._documents.gather(wanted)["input_ids"], strict=True)) if parts else {}
+        read = np.concatenate([packing.documents[part] for part in parts]) if parts else packing.documents[:0]
+        wanted = np.unique(np.concatenate([read, (read - 1).clip(min=0)]))
+        found = self.documents.gather(wanted)["input_ids"] if parts else []
+        ids = dict(zip(wanted.tolist(), found, strict=True))
         return {
             "input_ids": [np.concatenate(self._cut(ids, part)) for part in parts],
             "documents": [packing.lengths[part] for part in parts],
+            "numbers": [packing.documents[part] for part in parts],
+            "before": [self._before(ids, part) for part in parts],
         }
 
-    def _cut(self, ids: dict[int, NDArray[Any]], part: slice) -> list[NDArray[Any]]:
+    def _cut(self, ids: Mapping[int, NDArray[Any]], part: slice) -> list[NDArray[Any]]:
         documents, starts, lengths = (
             values[part].tolist() for values in (self._packing.documents, self._packing.starts, self._packing.lengths)
         )
         return [ids[d][start : start + size] for d, start, size in zip(documents, starts, lengths, strict=True)]
+
+    def _before(self, ids: Mapping[int, NDArray[Any]], part: slice) -> Rows:
+        documents, starts = (values[part].tolist() for values in (self._packing.documents, self._packing.starts))
+        return np.array([self._token_before(ids, d, start) for d, start in zip(documents, starts, strict=True)], np.int64)
+
+    def _token_before(self, ids: Mapping[int, NDArray[Any]], document: int, place: int) -> int:
+        if place:
+            return int(ids[document][place - 1])
+        last = ids[document - 1][-1:].tolist() if document else []
+        return last[0] if last and last[0] != self._end else self._start
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for block in range(len(self)):
@@ -162,11 +193,12 @@ class Blocks:
 
 def apart(batch: Batch) -> Batch:
     """A batch of :class:`Blocks` with each stretch of a document a row of its own, the shortest first: positions begin anew
-    in each and none sees another. `rows` then has the block of each."""
+    in each and none sees another. `rows` then has the block of each, and the columns of stretches one entry a row."""
     lengths = np.concatenate(batch.targets["documents"])
     order = np.argsort(lengths, kind="stable")
     parts = batch.input_ids[: len(batch.input_ids) - batch.ragged.spare].split(lengths.tolist())
     ragged = Ragged.of(lengths[order].tolist(), multiple=ROUND)
     ids = torch.cat([*(parts[i] for i in order), batch.input_ids.new_zeros(ragged.spare)])
     blocks = np.repeat(batch.rows, [len(part) for part in batch.targets["documents"]])
-    return replace(batch, input_ids=ids, ragged=ragged, rows=blocks[order], targets={})
+    columns = {name: np.concatenate(values)[order][:, None] for name, values in batch.targets.items()}
+    return replace(batch, input_ids=ids, ragged=ragged, rows=blocks[order], targets=columns)

@@ -7,16 +7,20 @@ states and of the words remain. What autograd would do in the backward pass is d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy
 
 SCORES = 5_000_000
 """Scores that are held at once: in bfloat16 they fit the cache that the cores of a processor share."""
 ROUND = 64
 """Tokens are taken in multiples of this, so that the matrix kernels meet few sizes."""
+MEASURED = 512
+"""Tokens whose costs are measured at once."""
 LEAST = torch.finfo(torch.float32).tiny
 """A probability below this counts as this: -log of it is 87."""
 
@@ -38,6 +42,22 @@ def word_loss(
     """
     loss: Tensor = _WordLoss.apply(states, weight, bias, labels, smoothing, never)  # type: ignore[no-untyped-call]
     return loss
+
+
+@torch.inference_mode()
+def word_costs(score: Callable[[Tensor], Tensor], states: Tensor, labels: Tensor, *, never: int | None = None) -> Tensor:
+    """-log p(label) of each token, (tokens,) float32, 0 where the label is negative; for a measurement.
+
+    score: an output layer, (tokens, width) -> (tokens, words); the rest as in :func:`word_loss`.
+    """
+    costs = torch.zeros(len(states), device=states.device)
+    for start in range(0, len(states), MEASURED):
+        part = slice(start, start + MEASURED)
+        scores = score(states[part]).float()
+        if never is not None:
+            scores[:, never] = float("-inf")
+        costs[part] = cross_entropy(scores, labels[part].clamp(min=-1), ignore_index=-1, reduction="none")
+    return costs
 
 
 class _WordLoss(torch.autograd.Function):

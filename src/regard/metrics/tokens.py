@@ -44,6 +44,12 @@ def answer_words(text: str) -> list[str]:
     return UNDIVIDED.sub(r" \g<0> ", bare).split()
 
 
+def spaced_words(text: str) -> list[str]:
+    """What stands between white space, as it is written, every ideograph and kana by itself: the words of a language
+    model's perplexity."""
+    return UNDIVIDED.sub(r" \g<0> ", text).split()
+
+
 def cutter(name: str) -> Callable[[str], list[str]]:
     """The function from a text to its words; raises :class:`~regard.errors.ConfigError` for a name not in `Tokens`."""
     ways: dict[str, Callable[[str], list[str]]]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regard.checkpoints.folder import load
-from regard.data.check import Report
+from regard.data.check import Columns, Report
 from regard.data.check import check as check_table
+from regard.data.documents import Documents
 from regard.data.measure import Measure
 from regard.data.read import Table, read
 from regard.errors import DataError, Problems
@@ -32,8 +33,8 @@ def check(
     wanted = learnable(task).columns(options or {})
     tokenizer = load(model).tokenizer if model else None
     problems = Problems()
-    other = check_table(read(against, columns=columns, problems=problems), wanted) if against else None
-    table = read(data, columns=columns, problems=problems)
+    other = check_table(_read(against, wanted, columns, problems), wanted) if against else None
+    table = _read(data, wanted, columns, problems)
     return check_table(table, wanted, against=other, lengths=measure(tokenizer) if tokenizer else None)
 
 
@@ -57,9 +58,9 @@ def both(
     """
     wanted = learnable(task).columns(options)
     problems = Problems()
-    table = _open(train, columns, problems)
+    table = _open(train, wanted, columns, problems)
     report = check_table(table, wanted) if table else None
-    other = _open(held_out, columns, problems) if held_out else None
+    other = _open(held_out, wanted, columns, problems) if held_out else None
     # labels are judged against the training rows only where those could be read
     known = list(report.labels) if report and report.labels and not report.problems else None
     other_report = check_table(other, wanted, labels=known, against=report) if other else None
@@ -68,9 +69,13 @@ def both(
     return table, report, other, other_report
 
 
-def _open(source: str, columns: Mapping[str, str | int], problems: Problems) -> Table | None:
+def _read(source: str, wanted: Columns, columns: Mapping[str, str | int] | None, problems: Problems) -> Table:
+    return read(source, columns=columns, documents=wanted.documents, problems=problems)
+
+
+def _open(source: str, wanted: Columns, columns: Mapping[str, str | int], problems: Problems) -> Table | None:
     try:
-        return read(source, columns=columns, problems=problems)
+        return _read(source, wanted, columns, problems)
     except DataError:  # its problems are in the collector already
         return None
 
@@ -83,20 +88,21 @@ def opened(
     remembered: Mapping[str, str | int],
     problems: Problems,
     lacking: Callable[[Table], Sequence[object]],
+    documents: Documents = "line",
 ) -> Table:
     """A file for a trained model. names: those of our columns that it may have. columns: what the user maps now; without it,
     as the training file was mapped (`remembered`) where this file has such columns, else as it is where that gives all that
-    is needed. lacking: what a file lacks of that."""
+    is needed. lacking: what a file lacks of that. documents: what a row of a `.txt` file is."""
     ours = {name: theirs for name, theirs in (columns or remembered).items() if name in names}
     for mapped in [] if columns else [ours, {}]:
         try:
-            table = read(source, columns=mapped)
+            table = read(source, columns=mapped, documents=documents)
         except DataError:  # numbers for a file that has names, or what the reading below reports
             continue
         if not lacking(table):
             ours = mapped
             break
-    return read(source, columns=ours, problems=problems)
+    return read(source, columns=ours, documents=documents, problems=problems)
 
 
 def labelled(
@@ -111,7 +117,13 @@ def labelled(
         return [name for name in needed if table.theirs(name) not in table.columns]
 
     table = opened(
-        source, [*needed, *wanted.languages], columns=columns, remembered=remembered, problems=Problems(), lacking=lacking
+        source,
+        wanted.names,
+        columns=columns,
+        remembered=remembered,
+        problems=Problems(),
+        lacking=lacking,
+        documents=wanted.documents,
     )
     known: Sequence[str] | None = settings.get("labels")
     # one class alone is nothing to train on, but may well be evaluated on

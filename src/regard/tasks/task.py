@@ -208,6 +208,17 @@ class Learnable(Task):
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, *, max_length: int | None) -> list[Example]:
         """As :meth:`OnePass.encode`."""
 
+    def arranged(self, examples: Examples, tokenizer: Tokenizer, *, max_length: int | None) -> Examples:
+        """The encoded rows as a run learns from them or measures them: some may be laid together, or left out; only after
+        those that evaluate were parted from those that train. It must depend on nothing but the examples."""
+        return examples
+
+    def noted(self, examples: Examples, *, max_length: int) -> Iterable[str]:
+        """What a person should know of the encoded rows before a run."""
+        cut = sum(int(example["truncated"]) for example in examples)
+        if cut:
+            yield f"{cut} of {len(examples)} rows are longer than {max_length} tokens and were cut (batch.max_length)"
+
     @abstractmethod
     def loss(self, model: Model, batch: Batch, *, smoothing: float, dtype: torch.dtype) -> tuple[Tensor, int]:
         """(sum, count): over what is counted, be it examples or tokens. dtype: of the activations."""

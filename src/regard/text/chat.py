@@ -41,6 +41,16 @@ class ChatTemplate:
         return cls(sources, tokens, f"{settings.where}, chat_template") if sources else None
 
     @property
+    def where(self) -> str:
+        """Where the templates stand, for messages."""
+        return self._where
+
+    @property
+    def marks_answers(self) -> bool:
+        """Whether a template says itself, by `{% generation %}` blocks, what the assistant's part is."""
+        return any("endgeneration" in source for source in self._sources.values())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The templates there are."""
         return tuple(self._sources)
@@ -52,6 +62,7 @@ class ChatTemplate:
         generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
         name: str | None = None,
+        marks: tuple[str, str] = ("", ""),
         **variables: Any,
     ) -> str:
         """The text of a conversation.
@@ -59,7 +70,8 @@ class ChatTemplate:
         messages: objects such as `{"role": "user", "content": "Hi!"}`; keys whose value is None count as absent.
         generation_prompt: whether the text ends with the beginning of an answer, for the model to go on from.
         tools: JSON schemas of functions that the model may ask for. name: which template; else `tool_use` if there are
-            tools and such a template, else `default`. variables: what else a template knows (`enable_thinking=False`).
+            tools and such a template, else `default`. marks: what is written before and behind each `{% generation %}`
+            block. variables: what else a template knows (`enable_thinking=False`).
 
         Raises :class:`~regard.errors.DataError` for messages that are no JSON or that the template refuses, and
         :class:`~regard.errors.CheckpointError` for a template that fails, or does what a stranger's template must not.
@@ -76,7 +88,7 @@ class ChatTemplate:
         from regard.text import sandbox  # takes as long to import as all of this package
 
         try:
-            return sandbox.render(source, known)
+            return sandbox.render(source, known, marks=marks)
         except sandbox.RefusedError as error:
             what = f"the chat template refuses these messages: {error}"
             raise DataError(what, fix="give messages as it wants them") from None

@@ -45,14 +45,20 @@ class RefusedError(TemplateError):
     """A template said by `raise_exception` that it cannot serve these messages."""
 
 
-def render(source: str, variables: Mapping[str, Any]) -> str:
+BEGINS, ENDS = "generation_begins", "generation_ends"
+"""Variables that are written before and behind what a template marks as the assistant's; empty where nobody asks."""
+
+
+def render(source: str, variables: Mapping[str, Any], *, marks: tuple[str, str] = ("", "")) -> str:
     """The text that a template makes of plain values (texts, numbers, lists, objects).
+
+    marks: what is written before and behind what the assistant said, where the template has `{% generation %}` blocks.
 
     Raises :class:`~regard.text.bounds.TooMuchError`, :class:`~regard.text.bounds.UnwantedError`, :class:`RefusedError`,
     jinja2's own errors, and whatever else a broken template provokes.
     """
     with bounds.bounded():
-        return _compiled(source).render(variables)
+        return _compiled(source).render({**variables, BEGINS: marks[0], ENDS: marks[1]})
 
 
 @lru_cache(maxsize=64)
@@ -66,13 +72,15 @@ def _compiled(source: str) -> Template:
 
 
 class _Generation(Extension):
-    """`{% generation %} … {% endgeneration %}` marks what the assistant said; for the text it changes nothing."""
+    """`{% generation %} … {% endgeneration %}` marks what the assistant said; in the text itself it changes nothing."""
 
     tags = {"generation"}  # noqa: RUF012 - as the base class has it
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        begins, ends = (nodes.Output([nodes.Name(name, "load")], lineno=line) for name in (BEGINS, ENDS))
+        return nodes.Scope([begins, *body, ends], lineno=line)
 
 
 class _Bounds(NodeTransformer):

@@ -120,6 +120,12 @@ class Tokenizer:
         tokens = {f"{role}_token": token for role, token in self._roles.items()}
         return ChatTemplate.of(self._settings, self._parts.companions, tokens)
 
+    def templated(self, source: str) -> Tokenizer:
+        """The same tokenizer with this chat template, in place of any that it had."""
+        kept = {name: data for name, data in self._parts.companions.items() if not name.endswith(".jinja")}
+        settings = self._settings.changed(chat_template=source)
+        return Tokenizer(self._parts._replace(settings=settings, companions=kept))
+
     def chat(self, messages: Sequence[Mapping[str, Any]], *, generation_prompt: bool = True, **variables: Any) -> str:
         """The text of a conversation as the model knows it: :meth:`~regard.text.chat.ChatTemplate.render`.
 

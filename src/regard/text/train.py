@@ -1,4 +1,5 @@
-"""Learning a vocabulary from texts: WordPiece, byte-level BPE, Unigram, bytes, characters. The libraries do the work."""
+"""Learning a vocabulary from texts: WordPiece, byte-level BPE, Unigram, bytes, characters, words. The libraries do the
+work."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from regard.text.specials import kept, template
 from regard.text.tokenizer import Tokenizer
 from regard.text.train_pieces import learned_model, too_small
 
-Kind = Literal["wordpiece", "bpe", "unigram", "byte", "char"]
+Kind = Literal["wordpiece", "bpe", "unigram", "byte", "char", "word"]
 Specials = Literal["bert", "gpt", "seq2seq"]
 
 SPECIALS: dict[str, dict[str, str]] = {
@@ -58,15 +59,16 @@ def train_tokenizer(
         `bpe`: merged bytes, nothing is unknown (Radford et al. 2019, §2.2);
         `unigram`: pieces of the likeliest segmentation, after NFKC (Kudo 2018);
         `byte`: the 256 bytes, nothing is unknown; nothing is learned, `texts` may be empty;
-        `char`: the characters of `texts`; others are unknown.
+        `char`: the characters of `texts`; others are unknown;
+        `word`: what stands between white space, the most frequent; others are unknown.
     vocab_size: most tokens, special tokens included; a small corpus makes fewer.
     lower_case: whether text is lower-cased (and for `wordpiece` loses its accents, as in BERT).
     specials: the special tokens and their places: `bert` [CLS] A [SEP] B [SEP], `gpt` none around, `seq2seq` </s>
         behind each text.
     min_frequency: how often a piece must occur; `unigram` and `byte` know no such bound.
 
-    `bpe`, `byte` and `char` (of known characters) decode to exactly what was encoded, unless lower-cased. `unigram` gives
-    rare characters (together 0.05% of the text) no piece of their own.
+    `bpe`, `byte` and `char` (of known characters) decode to exactly what was encoded, unless lower-cased; `word` writes one
+    space between words. `unigram` gives rare characters (together 0.05% of the text) no piece of their own.
 
     Raises :class:`~regard.errors.ConfigError` for unknown kinds and for a vocab_size that cannot hold what the kind needs,
     :class:`~regard.errors.DataError` when there is no text.
@@ -186,14 +188,29 @@ def _char(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def _word(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
+    counts = Counter(word for text in texts for word in (text.lower() if plan.lower_case else text).split())
+    vocabulary = _numbered(dict.fromkeys([*plan.specials, *_kept(counts, plan)][: plan.vocab_size]))
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=plan.unk))
+    if plan.lower_case:
+        tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer
+
+
 def _frequent(texts: Counter[str], plan: Plan) -> list[str]:
     """The characters that occur often enough in counted texts, the most frequent first."""
     counts: Counter[str] = Counter()
     for text, count in texts.items():
         for character in text:
             counts[character] += count
-    kept = [character for character, count in counts.items() if count >= plan.min_frequency]
-    return sorted(kept, key=lambda character: (-counts[character], character))
+    return _kept(counts, plan)
+
+
+def _kept(counts: Counter[str], plan: Plan) -> list[str]:
+    """What was counted often enough, the most frequent first."""
+    kept = [token for token, count in counts.items() if count >= plan.min_frequency]
+    return sorted(kept, key=lambda token: (-counts[token], token))
 
 
 def _numbered(tokens: Iterable[str]) -> dict[str, int]:
@@ -213,4 +230,5 @@ TRAINERS: dict[str, Callable[[Iterator[str], Plan], tokenizers.Tokenizer]] = {
     "unigram": _unigram,
     "byte": _byte,
     "char": _char,
+    "word": _word,
 }

@@ -22,11 +22,11 @@ def model_card(config: RunConfig, prepared: Prepared, evaluation: Evaluation, ru
     return f"""# {config.task}
 
 A {model.kind} of {model.n_layers} layers, {model.d_model} wide, {parameters / 1e6:.1f} million parameters, {start} on
-`{config.data.train}` ({len(prepared.train)} rows), {run["steps"]} steps; the weights of step {run["best_step"]} are kept.
+`{config.data.train}` ({prepared.rows[0]} rows), {run["steps"]} steps; the weights of step {run["best_step"]} are kept.
 
 ## How good it is
 
-Measured on {run["evaluated_on"]} ({len(prepared.eval)} rows). These rows chose the best step and fitted the temperature of
+Measured on {run["evaluated_on"]} ({prepared.rows[1]} rows). These rows chose the best step and fitted the temperature of
 the scores, so that rows never seen will do somewhat worse; `regard evaluate` measures on others.
 
 | metric | value | 95% interval |

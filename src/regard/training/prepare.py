@@ -22,7 +22,7 @@ from regard.checkpoints.manifest import digests
 from regard.checkpoints.presets import PRESETS, preset
 from regard.checkpoints.start import start_for
 from regard.config import RunConfig, dump_toml, parse
-from regard.data.batch import Examples
+from regard.data.batch import Examples, Part
 from regard.data.read import Table
 from regard.data.store import Store, fingerprint
 from regard.errors import ConfigError, DataError, listed
@@ -43,7 +43,8 @@ START = Path("checkpoints", "start.json")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run, ready to train. notes: for the person."""
+    """A run, ready to train. rows: how many train and how many evaluate, whatever number of examples the task has laid them
+    in; notes: for the person."""
 
     task: Learnable
     model: Model
@@ -51,6 +52,7 @@ class Prepared:
     origin: Origin | None
     train: Examples
     eval: Examples
+    rows: tuple[int, int]
     evaluated_on: str
     max_length: int
     notes: tuple[str, ...]
@@ -59,24 +61,6 @@ class Prepared:
     def pretrained(self) -> bool:
         """Whether the weights came from a checkpoint."""
         return self.origin is not None
-
-
-class Part:
-    """Some of the examples of a store: `indices` (examples,) in it."""
-
-    def __init__(self, store: Store, indices: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        self._store, self._indices = store, indices
-        self.lengths, self.sizes = store.lengths[indices], store.sizes[indices]
-
-    def gather(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
-        """See :class:`~regard.data.batch.Examples`."""
-        return self._store.gather(self._indices[indices])
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self._store[int(i)] for i in self._indices)
-
-    def __len__(self) -> int:
-        return len(self._indices)
 
 
 def prepare(config: RunConfig, out: Path) -> Prepared:
@@ -99,18 +83,20 @@ def prepare(config: RunConfig, out: Path) -> Prepared:
         return Store.cached(path, lambda: _encode(rows, task, tokenizer, max_length=max_length))
 
     train = encoded(table, prints[0])
+    learned: Examples
+    held: Examples
     notes = [str(warning) for warning in report.warnings]
     if other is not None and other_report is not None:
-        parts: tuple[Examples, Examples] = train, encoded(other, prints[1])
+        learned, held = train, encoded(other, prints[1])
         evaluated_on = str(config.data.eval)
         notes += [str(warning) for warning in other_report.warnings]
     else:
-        parts = _split(train, n_held_out, seed=config.seed)
+        learned, held = _split(train, n_held_out, seed=config.seed)
         evaluated_on = f"{config.data.eval_share:.0%} of {config.data.train}, held out"
-    cut = sum(int(example["truncated"]) for example in train)
-    if cut:
-        notes.append(f"{cut} of {len(train)} rows are longer than {max_length} tokens and were cut (batch.max_length)")
-    return Prepared(task, model, tokenizer, origin, *parts, evaluated_on, max_length, tuple(notes))
+    notes += task.noted(train, max_length=max_length)
+    rows = len(learned), len(held)
+    learned, held = (task.arranged(part, tokenizer, max_length=max_length) for part in (learned, held))
+    return Prepared(task, model, tokenizer, origin, learned, held, rows, evaluated_on, max_length, tuple(notes))
 
 
 def _held_out(rows: int, config: RunConfig) -> int:

@@ -25,8 +25,12 @@ def examples(lengths: np.ndarray) -> Listed:
     return Listed([{"input_ids": ids, "truncated": 0} for ids in documents(lengths)])
 
 
+def laid(documents: Examples, packing: Packing) -> Blocks:
+    return Blocks(documents, lambda _: packing, start=-1, end=-2)
+
+
 def blocks(lengths: np.ndarray, packing: Packing) -> list[list[int]]:
-    gathered = Blocks(examples(lengths), packing).gather(np.arange(len(packing)))
+    gathered = laid(examples(lengths), packing).gather(np.arange(len(packing)))
     return [block.tolist() for block in gathered["input_ids"]]
 
 
@@ -129,8 +133,8 @@ class TestBlocks:
         lengths = np.array([5, 1, 8, 3])
         packing = best_fit(lengths, length=6)
         stored: list[Examples] = [
-            Blocks(self.stored(lengths, tmp_path / "x.arrow"), packing),
-            Blocks(examples(lengths), packing),
+            laid(self.stored(lengths, tmp_path / "x.arrow"), packing),
+            laid(examples(lengths), packing),
         ]
         first, second = ([(e["input_ids"].tolist(), e["documents"].tolist()) for e in each] for each in stored)
         assert first == second
@@ -140,13 +144,14 @@ class TestBlocks:
     @given(lengths=LENGTHS.filter(lambda lengths: lengths.sum() > 0), length=LENGTH)
     def test_are_batched_and_taken_apart(self, lengths: np.ndarray, length: int) -> None:
         packing = best_fit(lengths, length=length)
-        each = Blocks(examples(lengths), packing)
+        each = laid(examples(lengths), packing)
         batches = Batches(each.lengths, tokens=3 * length, rows=None, pool=4, seed=0)
         stretches = []
         for rows in batches.epoch(0):
             together = take(each, rows)
             batch = apart(together)
             assert sorted(batch.input_ids.tolist()) == sorted(together.input_ids.tolist())
+            assert np.concatenate(batch.targets["documents"]).tolist() == batch.ragged.lengths.tolist()
             real = batch.input_ids[: batch.ragged.tokens]
             for block, ids in zip(batch.rows, real.split(batch.ragged.lengths.tolist()), strict=True):
                 stretches.append(ids.tolist())
@@ -158,11 +163,29 @@ class TestBlocks:
         ids = documents(lengths)
         assert sorted(stretches) == sorted(ids[d][s : s + n].tolist() for d, s, n in in_order(packing))
 
+    @given(lengths=LENGTHS.filter(lambda lengths: lengths.sum() > 0), length=LENGTH, data=st.data())
+    def test_know_the_token_before_each_stretch(self, lengths: np.ndarray, length: int, data: st.DataObject) -> None:
+        ids = documents(lengths)
+        ended = [data.draw(st.booleans()) for _ in ids]
+        held = [[*each[:-1], -2] if end and len(each) else [*each] for each, end in zip(ids, ended, strict=True)]
+        packing = data.draw(st.sampled_from([stream, best_fit]))(lengths, length=length)
+        each = Blocks(Listed([{"input_ids": document} for document in held]), lambda _: packing, start=-1, end=-2)
+        gathered = each.gather(np.arange(len(each)))
+        stretches = list(zip(packing.starts.tolist(), np.concatenate(gathered["numbers"]).tolist(), strict=True))
+        for (start, number), before in zip(stretches, np.concatenate(gathered["before"]).tolist(), strict=True):
+            last = held[number - 1][-1:] if number else []
+            assert before == (held[number][start - 1] if start else last[0] if last and last != [-2] else -1)
+
+    def test_of_the_first_documents(self) -> None:
+        each = Blocks(examples(np.array([5, 4, 3])), lambda lengths: stream(lengths, length=4), start=-1, end=-2)
+        assert [example["input_ids"].tolist() for example in each.first(2)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+        assert len(each.first(9)) == len(each) == 3
+
     def test_nothing(self) -> None:
         none = np.array([], dtype=np.int64)
         for packing in (stream(none, length=4, overlap=1), best_fit(none, length=4), best_fit(np.array([0, 0]), length=4)):
             assert len(packing) == 0
-            assert Blocks(Listed([]), packing).gather(none) == {"input_ids": [], "documents": []}
+            assert not any(laid(Listed([]), packing).gather(none).values())
 
 
 @pytest.mark.parametrize(

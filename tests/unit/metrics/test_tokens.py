@@ -7,7 +7,15 @@ from nltk.stem.porter import PorterStemmer
 from rouge_score.tokenizers import DefaultTokenizer
 
 from regard.metrics.porter import DERIVED, DOUBLE, IRREGULAR, LAST, stem
-from regard.metrics.tokens import answer_words, ascii_words, mostly_undivided, n_grams, porter_words, unicode_words
+from regard.metrics.tokens import (
+    answer_words,
+    ascii_words,
+    mostly_undivided,
+    n_grams,
+    porter_words,
+    spaced_words,
+    unicode_words,
+)
 
 ENDINGS = [rule.partition("=")[0] for rule in f"{DOUBLE} {DERIVED} {LAST}".split()]
 ENDINGS += ["alli", "logi", "ies", "ied", "eed", "ed", "ing", "sses", "ss", "s", "y", "e", "ll", "tt", "at", "bl", "iz"]
@@ -76,3 +84,7 @@ def test_text_without_spaces_is_known_by_most_of_its_words():
     assert mostly_undivided(["我爱猫", "ok fine"])
     assert not mostly_undivided(["我爱", "ok fine"])
     assert not mostly_undivided([])
+
+
+def test_words_of_a_language_model_are_as_they_are_written():
+    assert spaced_words(" The cat, sat.\n你好 OK!") == ["The", "cat,", "sat.", "你", "好", "OK!"]

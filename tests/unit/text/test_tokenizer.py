@@ -15,7 +15,7 @@ from regard.text import Tokenizer, train_tokenizer
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 TEXTS = st.lists(TEXT, min_size=1, max_size=5)
-KINDS = ["wordpiece", "bpe", "unigram", "byte", "char"]
+KINDS = ["wordpiece", "bpe", "unigram", "byte", "char", "word"]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
 """Vocabularies learned from texts."""
 
+from pathlib import Path
+
 import pytest
 import sentencepiece
 
 from regard.errors import ConfigError, DataError, WorkError
 from regard.text import Tokenizer, train_tokenizer
 
-KINDS = ["wordpiece", "bpe", "unigram", "byte", "char"]
+KINDS = ["wordpiece", "bpe", "unigram", "byte", "char", "word"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,6 +61,16 @@ def test_min_frequency_leaves_rare_characters_unknown() -> None:
 def test_a_small_vocabulary_keeps_the_frequent_characters() -> None:
     ours = train_tokenizer(["aaa bb c"], kind="char", vocab_size=7, min_frequency=1)
     assert (ours.id_of("a"), ours.vocab_size) == (5, 7)
+
+
+def test_words_are_what_stands_between_white_space(tmp_path: Path) -> None:
+    texts = [" the <unk> sat , the cat \n", "the cat , <unk>"]
+    ours = train_tokenizer(texts, kind="word", vocab_size=7, specials="gpt")
+    assert ours.tokens(range(7)) == ["<|padding|>", "<|unknown|>", "<|endoftext|>", "the", ",", "<unk>", "cat"]
+    (row,) = ours.ids(["the  dog,\tcat the"])[0]
+    assert ours.tokens(row) == ["the", "<|unknown|>", "cat", "the"]
+    ours.save(tmp_path)
+    assert Tokenizer.load(tmp_path).decode([row]) == ["the cat the"]
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram", "char", "bpe"])
