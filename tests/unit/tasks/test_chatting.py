@@ -7,14 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regard.decoding import ModelScorer, greedy
 from regard.errors import DataError
 from regard.models.build import build
 from regard.models.config import HeadConfig, ModelConfig
 from regard.models.model import Model
 from regard.tasks.chatting import Conversation, pieces, written
 from regard.tasks.dialogue import PLAIN
-from regard.tasks.generation import Generation
+from regard.tasks.generation import Generation, continued
 from regard.text import Tokenizer, train_tokenizer
 
 
@@ -57,7 +56,8 @@ def test_tokens_are_those_of_the_greedy_search(suppressed: Sequence[int] | None,
     generation = Generation(suppress_tokens=None if suppressed is None else tuple(suppressed))
     for stop in (frozenset[int](), frozenset({0, 17, 100, 200})):
         tokens = written(model, prompt, generation, stop=stop, longest=12, dtype=torch.float32)
-        expected = greedy(ModelScorer(model), torch.tensor([prompt]), stop=stop, longest=12, filters=generation.filters)
+        told = generation.model_copy(update={"eos_token_id": tuple(sorted(stop))})
+        expected = continued(model, [prompt], told, bytewise, dtype=torch.float32, default=12)
         assert list(tokens) == expected[0]
 
 
