@@ -43,7 +43,7 @@ def load(source: str | Path, *, precision: str = "auto", decoding: Mapping[str, 
     """The model of a folder or hub name, ready to predict.
 
     precision: `float32`, `bfloat16`, `auto`: bfloat16 where the hardware has it, or `int8`: matrices in eight bits.
-    decoding: how a model that writes is to do it, keys of :class:`~regard.tasks.generation.Decoding`; the rest is as the
+    decoding: how a model that writes is to do it, keys of :class:`~regard.tasks.decoding.Decoding`; the rest is as the
     checkpoint says. Raises ConfigError for settings that are wrong, CheckpointError for a folder that is no model, or a
     model that no task has been learned with.
     """

@@ -14,7 +14,8 @@ from regard.models.build import filled
 from regard.models.model import Model
 from regard.models.pack import packed
 from regard.tasks import generation
-from regard.tasks.generation import Generation, written
+from regard.tasks.decoding import Generation
+from regard.tasks.generation import written
 
 WORDS, END, PAD, START = 40, 2, 1, 3
 

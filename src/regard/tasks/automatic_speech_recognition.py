@@ -12,7 +12,8 @@ from regard.config import parse
 from regard.decoding import ModelScorer
 from regard.errors import ConfigError
 from regard.models.model import Model
-from regard.tasks.generation import Generation, written
+from regard.tasks.decoding import Generation
+from regard.tasks.generation import written
 from regard.tasks.sound import Sounds, hear
 from regard.tasks.task import TASKS, Prediction, Row
 from regard.text.characters import collapse

@@ -19,8 +19,9 @@ from regard.metrics import TextReport, modelled
 from regard.metrics import answered as matched
 from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
+from regard.tasks.decoding import Generation
 from regard.tasks.forcing import Told, forced_loss
-from regard.tasks.generation import Generation, Writing, answered, renderings, worded
+from regard.tasks.generation import Writing, answered, renderings, worded
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Fault, Learnable, Prediction, Row
 from regard.text.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ import pytest
 import regard
 from regard.decoding import Beam, Greedy, Sample
 from regard.errors import ConfigError
-from regard.tasks.generation import Generation
+from regard.tasks.decoding import Generation
 
 
 def test_the_checkpoint_says_how_and_null_says_nothing():
