@@ -2,7 +2,7 @@
 
 from regard.decoding.beam import Beam
 from regard.decoding.constraints import Lexicon, Required
-from regard.decoding.filters import Banned, Closed, Filter, Forced, Sometimes, Written
+from regard.decoding.filters import Banned, Behind, Closed, Filter, Forced, Sometimes, Written
 from regard.decoding.grammar import Grammar
 from regard.decoding.greedy import Greedy
 from regard.decoding.ngrams import MinimumLength, NoRepeat, Prefix, RepetitionPenalty
@@ -16,6 +16,7 @@ from regard.decoding.vocabulary import Vocabulary
 __all__ = [
     "Banned",
     "Beam",
+    "Behind",
     "Closed",
     "Filter",
     "Forced",

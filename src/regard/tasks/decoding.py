@@ -9,7 +9,20 @@ import torch
 from pydantic import Field, model_validator
 
 from regard.config import Settings, parse
-from regard.decoding import Banned, Beam, Closed, Filter, Forced, Greedy, Sample, Strategy
+from regard.decoding import (
+    Banned,
+    Beam,
+    Behind,
+    Closed,
+    Filter,
+    Forced,
+    Greedy,
+    MinimumLength,
+    NoRepeat,
+    RepetitionPenalty,
+    Sample,
+    Strategy,
+)
 from regard.decoding.beam import Early
 from regard.decoding.sample import seeds
 from regard.errors import ConfigError, DataError, Problems
@@ -39,7 +52,15 @@ class Generation(Settings, extra="ignore"):
     begin_suppress_tokens: tuple[int, ...] | None = None
     """Tokens that are never written first."""
     bad_words_ids: tuple[tuple[int, ...], ...] | None = None
-    """Sequences that are never written."""
+    """Sequences that are never written, nor completed where a prompt begins them."""
+    no_repeat_ngram_size: int = Field(0, ge=0)
+    """Tokens of the n-grams that never come twice, in the prompt of a decoder or behind it; 0 means all may."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """What was read by the decoder or written already becomes less likely by this factor."""
+    min_length: int = Field(0, ge=0)
+    """Shortest text in tokens, the prompt of a decoder counted in and the end not; `min_new_tokens` goes before it."""
+    min_new_tokens: int | None = Field(None, ge=0)
+    """Shortest text in tokens, without the prompt and the end."""
     max_length: int | None = None
     """Longest text in tokens, the prompt of a decoder counted in."""
     max_new_tokens: int | None = None
@@ -96,12 +117,28 @@ class Generation(Settings, extra="ignore"):
         fix = "add decoder_start_token_id to the checkpoint's generation_config.json"
         raise DataError("the checkpoint does not say what its decoder begins with", fix=fix)
 
-    def filters(self, longest: Sequence[int]) -> tuple[Filter, ...]:
-        """What may not be written, and what must. longest: most tokens of each input."""
+    def filters(self, longest: Sequence[int], prompts: Sequence[Sequence[int]], stop: Collection[int]) -> tuple[Filter, ...]:
+        """What may not be written, and what must.
+
+        longest: most tokens of each input. prompts: what the decoder reads of it before it writes. stop: tokens that end a
+        text.
+        """
+        words = self.bad_words_ids or ()
+        never = [*(self.suppress_tokens or ()), *(word[0] for word in words if len(word) == 1)]
+        sequences = [word for word in words if len(word) > 1]
         found: list[Filter] = []
-        never: list[int | Sequence[int]] = [*(self.suppress_tokens or ()), *(self.bad_words_ids or ())]
+        if self.repetition_penalty != 1:
+            found.append(Behind(prompts, RepetitionPenalty(self.repetition_penalty)))
+        if self.no_repeat_ngram_size:
+            found.append(Behind(prompts, NoRepeat(self.no_repeat_ngram_size)))
         if never:
             found.append(Banned(never))
+        if sequences:
+            found.append(Behind(prompts, Banned(sequences)))
+        if self.min_new_tokens is not None:
+            found.append(MinimumLength(self.min_new_tokens, stop))
+        elif self.min_length:
+            found.append(Behind(prompts, MinimumLength(self.min_length, stop)))
         if self.begin_suppress_tokens:
             found.append(Banned(self.begin_suppress_tokens, first=True))
         if self.forced_bos_token_id is not None:

@@ -142,7 +142,7 @@ def written(
         ModelScorer(model, prompts, width=strategy.width, remembered=remembered, dtype=dtype),
         strategy,
         longest=longest,
-        filters=settings.filters(longest),
+        filters=settings.filters(longest, prompts, stop),
         sizes=[len(tokens) for tokens in inputs],
         rows=max(1, HYPOTHESES // strategy.width),
     ):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import regard
+from regard.checkpoints.theirs import GENERATION_KEYS
 from regard.decoding import Beam, Greedy, Sample
 from regard.errors import ConfigError
 from regard.tasks.decoding import Generation
@@ -16,6 +17,10 @@ def test_the_checkpoint_says_how_and_null_says_nothing():
     assert isinstance(Generation(**told).strategy([0], [[1]]), Beam)
     assert Generation(**told).length_penalty == 1.0
     assert isinstance(Generation(do_sample=True, top_k=50).strategy([0], [[1]]), Sample)
+
+
+def test_all_that_a_checkpoint_may_say_reaches_the_task():
+    assert set(Generation.model_fields) - {"seed"} <= set(GENERATION_KEYS)
 
 
 @pytest.mark.parametrize(
