@@ -5,6 +5,7 @@ from regard.decoding.constraints import Lexicon, Required
 from regard.decoding.filters import Banned, Behind, Closed, Filter, Forced, Sometimes, Written
 from regard.decoding.grammar import Grammar
 from regard.decoding.greedy import Greedy
+from regard.decoding.lexical import LexicalBeam
 from regard.decoding.ngrams import MinimumLength, NoRepeat, Prefix, RepetitionPenalty
 from regard.decoding.rank import minimum_bayes_risk
 from regard.decoding.sample import Sample
@@ -23,6 +24,7 @@ __all__ = [
     "Grammar",
     "Greedy",
     "Hypothesis",
+    "LexicalBeam",
     "Lexicon",
     "MinimumLength",
     "ModelScorer",
