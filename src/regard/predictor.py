@@ -61,9 +61,9 @@ def load(source: str | Path, *, precision: str = "auto", decoding: Mapping[str, 
         task = TASKS[learned.task].from_settings(loaded.task)
     except ConfigError as error:
         raise error.at(where) from None
-    if decoding:
-        task = decoded(task, decoding)
     _check_parts(loaded, task)
+    if decoding:
+        task = decoded(task, decoding, loaded.tokenizer)
     model = filled(loaded.config, loaded.head, loaded.tensors)
     model = packed(model, dtype, int8=int8) if on.type == "cpu" else model.to(dtype)
     return Predictor(

@@ -110,7 +110,8 @@ class SpeechRecognition(Sounds):
             remembered=remembered,
         )
         known = {} if language is None else {"language": language}
-        return [Prediction(text=text, **known) for text in tokenizer.decode([texts[0].tokens for texts in found])]
+        texts = self.generation.rules.texts([each[0].tokens for each in found], tokenizer)
+        return [Prediction(text=text, **known) for text in texts]
 
     @staticmethod
     @torch.inference_mode()

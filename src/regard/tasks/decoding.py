@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, InstanceOf, model_validator
 
 from regard.config import Settings, parse
 from regard.decoding import (
@@ -17,15 +17,18 @@ from regard.decoding import (
     Filter,
     Forced,
     Greedy,
+    LexicalBeam,
     MinimumLength,
     NoRepeat,
     RepetitionPenalty,
+    Required,
     Sample,
     Strategy,
 )
 from regard.decoding.beam import Early
 from regard.decoding.sample import seeds
-from regard.errors import ConfigError, DataError, Problems
+from regard.errors import ConfigError, DataError, Problems, listed
+from regard.tasks.rules import Asked, Rules, spellings
 from regard.text.tokenizer import Tokenizer
 
 EARLY: dict[bool | str, Early] = {True: "full", False: "likely", "never": "never"}
@@ -94,6 +97,8 @@ class Generation(Settings, extra="ignore"):
     """Texts that are told of each input."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Of the draws. No file of a checkpoint says it."""
+    rules: InstanceOf[Rules] = Field(Rules(), exclude=True)
+    """What the user asks of the text. No file says it either."""
 
     @model_validator(mode="before")
     @classmethod
@@ -139,6 +144,9 @@ class Generation(Settings, extra="ignore"):
             found.append(MinimumLength(self.min_new_tokens, stop))
         elif self.min_length:
             found.append(Behind(prompts, MinimumLength(self.min_length, stop)))
+        found += self.rules.filters
+        if self.rules.lexicon is not None:
+            found.append(Required([self.rules.lexicon] * len(longest), stop))
         if self.begin_suppress_tokens:
             found.append(Banned(self.begin_suppress_tokens, first=True))
         if self.forced_bos_token_id is not None:
@@ -149,10 +157,20 @@ class Generation(Settings, extra="ignore"):
 
     def strategy(self, stop: Collection[int], inputs: Sequence[Sequence[int]]) -> Strategy:
         """How tokens are chosen. stop: tokens that end a text. inputs: what is read of each one, which draws depend on."""
+        stops = self.rules.stops
+        if self.rules.lexicon is not None:
+            return LexicalBeam(
+                self.num_beams,
+                lexicon=self.rules.lexicon,
+                stop=stop,
+                length_penalty=self.length_penalty,
+                early=EARLY[self.early_stopping],
+            )
         if self.num_beams > 1:
             return Beam(
                 self.num_beams,
                 stop=stop,
+                stops=stops,
                 length_penalty=self.length_penalty,
                 early=EARLY[self.early_stopping],
                 groups=self.num_beam_groups,
@@ -162,6 +180,7 @@ class Generation(Settings, extra="ignore"):
             return Sample(
                 seeds(self.seed, inputs),
                 stop=stop,
+                stops=stops,
                 width=self.num_return_sequences,
                 temperature=self.temperature,
                 top_k=self.top_k or None,
@@ -169,22 +188,26 @@ class Generation(Settings, extra="ignore"):
                 min_p=self.min_p,
                 typical=self.typical_p,
             )
-        return Greedy(stop=stop)
+        return Greedy(stop=stop, stops=stops)
 
-    def decoded(self, decoding: Mapping[str, Any]) -> Self:
+    def decoded(self, decoding: Mapping[str, Any], tokenizer: Tokenizer) -> Self:
         """The same checkpoint, told to write in another way; decoding: keys of :class:`Decoding`.
 
-        Beams do without draws and draws without beams, whatever the checkpoint says. Raises ConfigError, for all that is
+        Beams do without draws and draws without beams, whatever the checkpoint says; and a grammar does without the shortest
+        length and the n-grams that come once, which could forbid all that it allows. Raises ConfigError, for all that is
         wrong.
         """
         asked = parse(Decoding, decoding, where="decoding")
-        told = {THEIRS[name]: value for name, value in asked.model_dump(exclude_none=True).items()}
+        said = asked.model_dump(exclude_none=True)
+        told = {theirs: said[ours] for ours, theirs in THEIRS.items() if ours in said}
         if asked.early is not None:
             told["early_stopping"] = {name: value for value, name in EARLY.items()}[asked.early]
         if asked.sample:
             told["num_beams"] = 1
         elif asked.beams is not None:
             told["do_sample"] = False
+        if asked.grammar:
+            told |= {"min_length": 0, "min_new_tokens": None, "no_repeat_ngram_size": 0}
         changed = self.model_copy(update=told)
         problems = Problems(ConfigError)
         if asked.sample and (asked.beams or 1) > 1:
@@ -196,8 +219,26 @@ class Generation(Settings, extra="ignore"):
         if changed.num_beams % changed.num_beam_groups:
             what = f"{changed.num_beams} beams in {changed.num_beam_groups} groups"
             problems.add(what, where="decoding", allowed="groups of equal size")
+        for ours, others in ALONE.items():
+            if ours in said and (beside := [name for name in others if name in said]):
+                what = f"{ours} and {listed(beside)}"
+                problems.add(what, where="decoding", allowed=f"{ours} without them", fix=f"leave out {listed(beside)}")
+        if asked.required and changed.num_beams == 1:
+            problems.add("required strings, and no beam search", where="decoding", fix="set beams=4, or more")
+        if asked.required and changed.num_beam_groups > 1:
+            problems.add("required strings, and groups of beams", where="decoding", fix="set groups=1")
+        if asked.rank == "mbr" and paths == 1:
+            fix = "set sample=true and n_best=30, or beams=4"
+            problems.add("rank='mbr', and one text to choose from", where="decoding", fix=fix)
         problems.raise_if_any()
-        return changed
+        return changed._ruled(asked, tokenizer)
+
+    def _ruled(self, asked: Decoding, tokenizer: Tokenizer) -> Self:
+        """With the rules for texts that are asked for."""
+        words = [tuple(row) for word in asked.banned or () for row in spellings(word, tokenizer.target)]
+        never = {*(self.suppress_tokens or ()), *(word[0] for word in self.bad_words_ids or () if len(word) == 1)}
+        rules = Rules.made(asked, tokenizer, ends=self.stop(tokenizer), never=never)
+        return self.model_copy(update={"rules": rules, "bad_words_ids": (*(self.bad_words_ids or ()), *words)})
 
     def longest(self, prompt: int, positions: int, *, default: int) -> int:
         """How many tokens may be written after a prompt of this length, in a model with so many positions."""
@@ -207,7 +248,7 @@ class Generation(Settings, extra="ignore"):
         return min(asked, positions - prompt)
 
 
-class Decoding(Settings):
+class Decoding(Asked):
     """How the user wants texts to be written; None means as the checkpoint says."""
 
     beams: int | None = Field(None, ge=1)
@@ -238,6 +279,12 @@ class Decoding(Settings):
     """Texts that are told of each input, with their scores."""
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest text in tokens."""
+    min_new_tokens: int | None = Field(None, ge=0)
+    """Shortest text in tokens, the end not counted."""
+    no_repeat_ngram: int | None = Field(None, ge=0)
+    """No sequence of so many tokens comes twice, what a decoder reads counted in; 0 means all may."""
+    repetition_penalty: float | None = Field(None, gt=0)
+    """A token that was read by the decoder or written already becomes less likely by this factor; 1 changes nothing."""
 
 
 THEIRS = {
@@ -248,6 +295,11 @@ THEIRS = {
     "sample": "do_sample",
     "typical": "typical_p",
     "n_best": "num_return_sequences",
+    "no_repeat_ngram": "no_repeat_ngram_size",
     **{same: same for same in ("length_penalty", "temperature", "top_k", "top_p", "min_p", "seed", "max_new_tokens")},
+    **{same: same for same in ("min_new_tokens", "repetition_penalty")},
 }
 """Our names of settings -> those in files."""
+HARD = ("stop", "banned", "required", "min_new_tokens", "no_repeat_ngram")
+ALONE = {"regex": ("json_schema", *HARD), "json_schema": HARD, "required": ("stop",)}
+"""Settings that do not go with others, because together they may allow no text at all."""

@@ -136,6 +136,7 @@ def written(
     :class:`ModelScorer`. sources: what an encoder reads of each input, None = nothing, or no tokens.
     """
     inputs = prompts if sources is None else sources
+    stop = [token for token in stop if token < model.config.target_vocab_size]
     strategy = settings.strategy(stop, inputs)
     texts: list[list[Hypothesis]] = [[] for _ in prompts]
     for input, _, found in search(
@@ -146,28 +147,30 @@ def written(
         sizes=[len(tokens) for tokens in inputs],
         rows=max(1, HYPOTHESES // strategy.width),
     ):
-        texts[input] = found[: settings.num_return_sequences]
+        texts[input] = settings.rules.ranked(found)[: settings.num_return_sequences]
     return texts
 
 
-def worded(found: Sequence[Sequence[Hypothesis]], name: str, tokenizer: Tokenizer, *, every: bool) -> list[Prediction]:
-    """{name: text, score} of the best of each input's texts; every: and {candidates}, all of them in the same form, best
-    first.
+def worded(found: Sequence[Sequence[Hypothesis]], name: str, settings: Generation, tokenizer: Tokenizer) -> list[Prediction]:
+    """{name: text, score} of the best of each input's texts; where several are asked for, also {candidates}, all of them in
+    the same form, best first.
 
     score: the log-probability of its tokens and its end, divided by their count to the power of the length penalty.
     """
-    texts = iter(tokenizer.decode([text.tokens for texts in found for text in texts]))
+    texts = iter(settings.rules.texts([text.tokens for texts in found for text in texts], tokenizer))
     told = [[Prediction({name: next(texts), "score": text.score}) for text in each] for each in found]
-    return [{**each[0], "candidates": each} if every else each[0] for each in told]
+    return [{**each[0], "candidates": each} if settings.num_return_sequences > 1 else each[0] for each in told]
 
 
-def decoded(task: Task, decoding: Mapping[str, Any]) -> Task:
-    """The task, told to write in another way; decoding: keys of :class:`Decoding`. Raises ConfigError, also for a task that
-    writes nothing."""
+def decoded(task: Task, decoding: Mapping[str, Any], tokenizer: Tokenizer | None) -> Task:
+    """The task, told to write in another way; decoding: keys of :class:`~regard.tasks.decoding.Decoding`.
+
+    Raises ConfigError, also for a task that writes nothing.
+    """
     generation = getattr(task, "generation", None)
-    if not isinstance(generation, Generation):
+    if not isinstance(generation, Generation) or tokenizer is None:
         raise ConfigError(f"{task.name} writes no text", where="decoding", fix="leave out these settings")
-    return replace(task, generation=generation.decoded(decoding))  # type: ignore[type-var]
+    return replace(task, generation=generation.decoded(decoding, tokenizer))  # type: ignore[type-var]
 
 
 def padded(rows: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ class TextGeneration(Writing):
         assert tokenizer is not None
         told = self.generation
         found = continuations(model, prompts(rows, tokenizer), told, tokenizer, dtype=dtype, default=LONGEST)
-        return worded(found, "generated", tokenizer, every=told.num_return_sequences > 1)
+        return worded(found, "generated", told, tokenizer)
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""
