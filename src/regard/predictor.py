@@ -45,7 +45,7 @@ def load(source: str | Path, *, precision: str = "auto", decoding: Mapping[str, 
     """The model of a folder or hub name, ready to predict.
 
     precision: `float32`, `bfloat16`, `auto`: bfloat16 where the hardware has it, or `int8`: matrices in eight bits.
-    decoding: how a model that writes is to do it, keys of :class:`~regard.tasks.generation.Decoding`; the rest is as the
+    decoding: how a model that writes is to do it, keys of :class:`~regard.tasks.decoding.Decoding`; the rest is as the
     checkpoint says. Raises ConfigError for settings that are wrong, CheckpointError for a folder that is no model, or a
     model that no task has been learned with.
     """
@@ -63,9 +63,9 @@ def load(source: str | Path, *, precision: str = "auto", decoding: Mapping[str, 
         task = TASKS[learned.task].from_settings(loaded.task)
     except ConfigError as error:
         raise error.at(where) from None
-    if decoding:
-        task = decoded(task, decoding)
     _check_parts(loaded, task)
+    if decoding:
+        task = decoded(task, decoding, loaded.tokenizer)
     model = filled(loaded.config, loaded.head, loaded.tensors)
     model = packed(model, dtype, int8=int8) if on.type == "cpu" else model.to(dtype)
     return Predictor(

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,3 +241,25 @@ def test_a_model_that_writes_is_told_how(command: Command, untrained: Path) -> N
     wrong = command("predict", folder, "The bread", "--set", "decoding=1")
     assert wrong.status == 2
     assert "--set: 'decoding' is a section" in wrong.err
+
+
+def test_a_model_that_writes_is_told_what(command: Command, untrained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(untrained / "text-generation", folder)
+    (folder / "generation_config.json").write_text('{"eos_token_id": 3}', encoding="utf-8")
+
+    def written(*settings: str) -> str:
+        several = [part for setting in settings for part in ("--set", f"decoding.{setting}")]
+        (found,) = predictions(command("predict", folder, "The bread", *several, "--json"))
+        return str(found["generated"])
+
+    assert re.fullmatch("(the|a) (room|telephone)", written("regex=(the|a) (room|telephone)"))
+    assert json.loads(written('json_schema={"enum": [1, 16]}')) in (1, 16)
+    assert "room" in written("beams=3", 'required=["room"]', "max_new_tokens=12")
+    plain = written("max_new_tokens=9")
+    word = plain.split()[2]
+    assert word not in written("max_new_tokens=9", f"stop={json.dumps([word])}")
+    assert written("max_new_tokens=9", f"banned={json.dumps([word])}") != plain
+    wrong = command("predict", folder, "The bread", "--set", "decoding.regex=жук")
+    assert (wrong.status, wrong.out) == (2, "")
+    assert "decoding.regex: the vocabulary can spell none of its texts" in wrong.err

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from regard.decoding.constraints import survivors
 from regard.decoding.filters import NEVER
 from regard.decoding.search import Rows, Scores, Step, Strategy
+from regard.decoding.stops import Stops
 
 Early = Literal["full", "likely", "never"]
 """When a search ends before its longest text: `full`, once there are as many finished texts as beams; `likely`, once the
@@ -22,10 +24,10 @@ length."""
 class Beam(Strategy):
     """Beam search with a length penalty: a text of n tokens, its end counted in, is ranked by log p / n^length_penalty.
 
-    beams: hypotheses of a row. stop: tokens that end a text. early: see :data:`Early`; `full` and `likely` are the
-    `early_stopping` True and False of transformers, whose results these are. groups: beams in so many groups, each of which
-    is kept from choosing what groups before it chose at this place: a token's log-probability is lowered by `diversity` for
-    each time (Vijayakumar et al. 2018).
+    beams: hypotheses of a row. stop: tokens that end a text. stops: strings that do, and stay in the tokens. early: see
+    :data:`Early`; `full` and `likely` are the `early_stopping` True and False of transformers, whose results these are.
+    groups: beams in so many groups, each of which is kept from choosing what groups before it chose at this place: a token's
+    log-probability is lowered by `diversity` for each time (Vijayakumar et al. 2018).
     """
 
     final = False
@@ -35,6 +37,7 @@ class Beam(Strategy):
         beams: int,
         *,
         stop: Collection[int],
+        stops: Stops | None = None,
         length_penalty: float = 1.0,
         early: Early = "likely",
         groups: int = 1,
@@ -43,7 +46,7 @@ class Beam(Strategy):
         if beams < 1 or groups < 1 or beams % groups:
             raise ValueError(f"{beams} beams cannot be {groups} groups of equal size: both are at least 1")
         self.width = self.keeps = beams
-        self._stop = torch.tensor(sorted(stop), dtype=torch.int64)
+        self._stop, self._stops = torch.tensor(sorted(stop), dtype=torch.int64), stops
         self._penalty, self._early = float(length_penalty), early
         self._groups, self._diversity = groups, diversity
 
@@ -87,21 +90,27 @@ class Beam(Strategy):
 
     def _grown(self, rows: Rows, logs: Tensor, tokens: Tensor, keep: int) -> Step:
         """One group. logs and tokens: (rows, size, candidates of each hypothesis)."""
-        size = logs.shape[1]
         totals, at = (rows.totals[:, :, None] + logs).flatten(1).topk(min(keep, logs[0].numel()), dim=1)
-        parents = at // logs.shape[2]
-        tokens = tokens.flatten(1).gather(1, at)
+        return self._after(rows, totals, tokens.flatten(1).gather(1, at), at // logs.shape[2])
+
+    def _after(self, rows: Rows, totals: Tensor, tokens: Tensor, parents: Tensor, progress: Tensor | None = None) -> Step:
+        """What candidates (rows, n), best first, make of a batch. progress: see :func:`survivors`; None = the best go on."""
+        size = rows.totals.shape[1]
         lengths = rows.lengths + 1
         stopped = torch.isin(tokens, self._stop.to(tokens.device))
         ends = stopped | (lengths >= rows.longest)[:, None]
         grown = torch.cat([_of(rows.tokens, parents), tokens.masked_fill(stopped, -1)[:, :, None]], dim=2)
+        if self._stops is not None:
+            ends |= self._stops.among(grown)
         # only what is among the best as many as there are beams may end here: the others are there to go on with
         marks = (totals[:, :size] / lengths[:, None] ** self._penalty).masked_fill(
             ~ends[:, :size] | rows.done[:, None], NEVER
         )
         scores, best = torch.cat([rows.scores, marks], dim=1).topk(size, dim=1)
         found = _of(torch.cat([pad(rows.found, (0, 1), value=-1), grown[:, :size]], dim=1), best)
-        totals, on = totals.masked_fill(ends, NEVER).topk(size, dim=1)
+        totals = totals.masked_fill(ends, NEVER)
+        on = totals.topk(size, dim=1).indices if progress is None else survivors(totals, progress, keep=size)
+        totals = totals.gather(1, on)
         worst = scores.amin(1)
         reach = rows.longest if self._early == "never" and self._penalty > 0 else lengths
         done = ends.all(1) | (totals[:, 0] / reach**self._penalty <= worst)

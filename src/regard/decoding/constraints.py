@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from regard.decoding.filters import NEVER, Written
+from regard.decoding.filters import NEVER, Filter, Written
 from regard.errors import ConfigError, Problems
 
 Phrase = Sequence[Sequence[int]]
@@ -102,7 +102,7 @@ def _overlap(text: tuple[int, ...], spelling: tuple[int, ...]) -> int:
     return next((n for n in range(longest, 0, -1) if text[-n:] == spelling[:n]), 0)
 
 
-class Required:
+class Required(Filter):
     """A filter that lets no text end before it has its phrases. lexicons: of each input, by its number. ends: end tokens."""
 
     def __init__(self, lexicons: Sequence[Lexicon], ends: Collection[int]) -> None:

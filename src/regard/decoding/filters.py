@@ -47,6 +47,31 @@ class Sometimes(Filter, Protocol):
         """Whether it could change anything at this step."""
 
 
+class Behind(Filter):
+    """Another filter, to which the prompts are written too, as they are to those of `transformers`.
+
+    prompts: what was read of each input, by its number, before anything was written.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], rule: Filter) -> None:
+        width = max(map(len, prompts), default=0)
+        rows = [[*[-1] * (width - len(prompt)), *prompt] for prompt in prompts]
+        self._prompts = torch.tensor(rows, dtype=torch.int64).view(len(rows), width)
+        self._rule = rule
+
+    def __call__(self, scores: Tensor, written: Written) -> Tensor:
+        """See :class:`Filter`."""
+        prompts = self._prompts.to(written.rows.device)[written.rows]
+        both = torch.cat([prompts, written.tokens], dim=1)
+        # A hypothesis that is shorter than others has a gap behind its prompt: what stands before the gap moves over it.
+        places = torch.arange(both.shape[1], device=both.device).expand_as(both)
+        gap = (written.tokens.shape[1] - written.lengths)[:, None]
+        before = places < prompts.shape[1] + gap
+        moved = both.gather(1, (places - gap * before).clamp(min=0))
+        joined = moved.masked_fill(before & (places < gap), -1)
+        return self._rule(scores, Written(joined, written.rows))
+
+
 class Banned(Sometimes):
     """Tokens and sequences that may not be written. first: only as the very first token."""
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regard.decoding.filters import NEVER, Written
+from regard.decoding.filters import NEVER, Filter, Written
 from regard.decoding.regex import regex
 from regard.decoding.regular import DEAD, START, Automaton, Expression
 from regard.decoding.schema import json_schema
@@ -26,7 +26,7 @@ class Place(NamedTuple):
     begun: bool
 
 
-class Grammar:
+class Grammar(Filter):
     """A filter under which a hypothesis can become a text of a regular language, and nothing else.
 
     A token may come if what it adds can be gone on from to a text of the language, with the tokens that there are; `ends`

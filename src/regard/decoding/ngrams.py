@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from regard.decoding.filters import NEVER, Written
+from regard.decoding.filters import NEVER, Filter, Written
 from regard.errors import ConfigError
 
 
-class NoRepeat:
+class NoRepeat(Filter):
     """No n-gram is written twice (Paulus et al. 2018, §2.5); `no_repeat_ngram_size` of `transformers`, the prompt left out.
 
     n: tokens of an n-gram; 1 means no token twice. Raises :class:`~regard.errors.ConfigError` when it is below 1.
@@ -37,7 +37,7 @@ class NoRepeat:
         return scores
 
 
-class RepetitionPenalty:
+class RepetitionPenalty(Filter):
     """What was written already becomes less likely (Keskar et al. 2019, §4.1).
 
     penalty: a positive score is divided by it and a negative one multiplied, as `transformers` does it; the paper divides
@@ -63,7 +63,7 @@ class RepetitionPenalty:
         return torch.where(seen[:, :-1], dearer, scores)
 
 
-class MinimumLength:
+class MinimumLength(Filter):
     """No text ends before it has so many tokens, the end not counted. ends: tokens that end a text."""
 
     def __init__(self, tokens: int, ends: Collection[int]) -> None:
@@ -77,7 +77,7 @@ class MinimumLength:
         return torch.where(short[:, None], longer, scores)
 
 
-class Prefix:
+class Prefix(Filter):
     """Each text begins with given tokens.
 
     prefixes: of each input, by its number, the tokens that come first; empty ones leave it free. They cost a hypothesis

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regard.decoding.greedy import Straight
 from regard.decoding.search import Rows, Scores
+from regard.decoding.stops import Stops
 from regard.layers.output import Best
 
 Bits = npt.NDArray[np.uint64]
@@ -21,11 +22,11 @@ class Sample(Straight):
     """Each token is drawn, and no other row in the batch has a say in it: the draw depends on the input's seed, and on which
     sample and which token it is.
 
-    seeds: one of each input, see :func:`seeds`. stop: tokens that end a text. width: samples of each input. temperature:
-    logits are divided by it. Then the distribution is cut, in this order, by what is not None. top_k: to so many tokens.
-    top_p: to the likeliest ones that have this probability together (Holtzman et al. 2020). min_p: to those with this share
-    of the likeliest one's probability (Nguyen et al. 2025). typical: to those whose information is nearest to what is
-    expected, with this probability together (Meister et al. 2023).
+    seeds: one of each input, see :func:`seeds`. stop and stops: tokens and strings that end a text. width: samples of each
+    input. temperature: logits are divided by it. Then the distribution is cut, in this order, by what is not None. top_k: to
+    so many tokens. top_p: to the likeliest ones that have this probability together (Holtzman et al. 2020). min_p: to those
+    with this share of the likeliest one's probability (Nguyen et al. 2025). typical: to those whose information is nearest
+    to what is expected, with this probability together (Meister et al. 2023).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Sample(Straight):
         seeds: Sequence[int],
         *,
         stop: Collection[int],
+        stops: Stops | None = None,
         width: int = 1,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -40,7 +42,7 @@ class Sample(Straight):
         min_p: float | None = None,
         typical: float | None = None,
     ) -> None:
-        super().__init__(width, stop=stop)
+        super().__init__(width, stop=stop, stops=stops)
         self._seeds, self._temperature = torch.tensor(seeds, dtype=torch.int64), temperature
         self._top_k, self._top_p, self._min_p, self._typical = top_k, top_p, min_p, typical
 

@@ -7,7 +7,7 @@ on when it joined.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -132,6 +132,21 @@ class Scores:
             return self._scorer.best(count, never=self._never)
         logs = self._changed(self._scorer.logits().log_softmax(1))
         return Best(*logs.topk(min(count, logs.shape[1]), dim=1))
+
+    def best_with(self, count: int, wanted: Sequence[Collection[int]]) -> Best:
+        """The likeliest tokens and behind them those that each hypothesis wants, however likely they are; what is there
+        twice, or fills the row, has the log-probability -inf the second time."""
+        logs = self._changed(self._scorer.logits().log_softmax(1))
+        top = logs.topk(min(count, logs.shape[1]), dim=1)
+        width = max(map(len, wanted), default=0)
+        rows = [[*sorted(tokens), *[-1] * (width - len(tokens))] for tokens in wanted]
+        more = torch.tensor(rows, dtype=torch.int64, device=logs.device).view(len(rows), width)
+        again = (more[:, :, None] == top.indices[:, None]).any(2) | (more < 0)
+        more = more.clamp(min=0)
+        return Best(
+            torch.cat([top.values, logs.gather(1, more).masked_fill(again, NEVER)], dim=1),
+            torch.cat([top.indices, more], dim=1),
+        )
 
     def first(self) -> Best:
         """The likeliest token, the smallest of equals; filters change logits, and its log-probability is the model's own."""

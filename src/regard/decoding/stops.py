@@ -55,6 +55,11 @@ class Stops:
                 ended[hypothesis] = any(joined.find(each, max(0, fresh - len(each) + 1)) >= 0 for each in self._encoded)
         return ended.to(written.tokens.device)
 
+    def among(self, texts: Tensor) -> Tensor:
+        """The same for each of several texts of a row: (rows, n, T) -> (rows, n) bool."""
+        rows = torch.arange(len(texts), device=texts.device).repeat_interleave(texts.shape[1])
+        return self.ended(Written(texts.flatten(0, 1), rows)).view(texts.shape[:2])
+
     def kept(self, tokens: Sequence[int]) -> str:
         """The text of a row of ids up to its first stop string; all of it where there is none."""
         joined = b"".join(self._vocabulary.pieces(tokens)).decode(errors="replace")

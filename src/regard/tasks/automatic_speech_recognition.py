@@ -12,7 +12,8 @@ from regard.config import parse
 from regard.decoding import ModelScorer
 from regard.errors import ConfigError
 from regard.models.model import Model
-from regard.tasks.generation import Generation, written
+from regard.tasks.decoding import Generation
+from regard.tasks.generation import written
 from regard.tasks.sound import Sounds, hear
 from regard.tasks.task import TASKS, Prediction, Row
 from regard.text.characters import collapse
@@ -109,7 +110,8 @@ class SpeechRecognition(Sounds):
             remembered=remembered,
         )
         known = {} if language is None else {"language": language}
-        return [Prediction(text=text, **known) for text in tokenizer.decode([texts[0].tokens for texts in found])]
+        texts = self.generation.rules.texts([each[0].tokens for each in found], tokenizer)
+        return [Prediction(text=text, **known) for text in texts]
 
     @staticmethod
     @torch.inference_mode()

@@ -11,8 +11,8 @@ from regard.data.rows import HALF_PAIR, is_whole
 from regard.decoding import ModelScorer, search
 from regard.errors import DataError
 from regard.models.model import Model
+from regard.tasks.decoding import Generation
 from regard.tasks.dialogue import template_of, without_first
-from regard.tasks.generation import Generation
 from regard.text.tokenizer import Tokenizer
 
 LONGEST = 512
@@ -97,7 +97,7 @@ def written(
         ModelScorer(model, [prompt], width=strategy.width, dtype=dtype),
         strategy,
         longest=[longest],
-        filters=generation.filters([longest]),
+        filters=generation.filters([longest], [prompt], stop),
         sizes=[len(prompt)],
         rows=1,
         stream=streams,

@@ -23,9 +23,10 @@ from regard.metrics import modelled
 from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
 from regard.tasks import dialogue, raw_text
+from regard.tasks.decoding import Generation
 from regard.tasks.forcing import Told, forced_loss
 from regard.tasks.foreseen import foreseen
-from regard.tasks.generation import Generation, Writing, continuations, worded
+from regard.tasks.generation import Writing, continuations, worded
 from regard.tasks.inputs import Input
 from regard.tasks.raw_text import Packing
 from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Fault, Learnable, Prediction, Row
@@ -208,7 +209,7 @@ class TextGeneration(Writing, Learnable):
         assert tokenizer is not None
         told = self.generation
         found = continuations(model, self.prompts(rows, tokenizer), told, tokenizer, dtype=dtype, default=LONGEST)
-        return worded(found, "generated", tokenizer, every=told.num_return_sequences > 1)
+        return worded(found, "generated", told, tokenizer)
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""

@@ -19,8 +19,9 @@ from regard.metrics import TextReport, modelled
 from regard.metrics import answered as matched
 from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
+from regard.tasks.decoding import Generation
 from regard.tasks.forcing import Told, forced_loss
-from regard.tasks.generation import Generation, Writing, answered, renderings, worded
+from regard.tasks.generation import Writing, answered, renderings, worded
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Fault, Learnable, Prediction, Row
 from regard.text.tokenizer import Tokenizer
@@ -188,7 +189,7 @@ class TextToText(Writing, Learnable):
         sources = [[int(token) for token in example["input_ids"]] for example in held]
         written = answered(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
         references = [bytes(np.asarray(example["reference"], np.uint8)).decode() for example in held]
-        return self.compared(tokenizer.target.decode(written), references)
+        return self.compared(generation.rules.texts(written, tokenizer.target), references)
 
     def compared(self, written: Sequence[str], references: Sequence[str]) -> TextReport:
         """How near the texts come to their references."""
@@ -224,7 +225,7 @@ class TextToText(Writing, Learnable):
     ) -> list[Prediction]:
         sources = tokenizer.ids([row["text"] for row in rows])[0]
         found = renderings(model, sources, generation, tokenizer, dtype=dtype, default=LONGEST)
-        return worded(found, self.answer, tokenizer.target, every=generation.num_return_sequences > 1)
+        return worded(found, self.answer, generation, tokenizer.target)
 
     def told(self, result: Mapping[str, Any]) -> list[str]:
         """What was written, the text."""

@@ -13,7 +13,7 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
-from regard.decoding.filters import NEVER, Written
+from regard.decoding.filters import NEVER, Behind, Written
 from regard.decoding.ngrams import MinimumLength, NoRepeat, Prefix, RepetitionPenalty
 from regard.errors import ConfigError
 
@@ -79,3 +79,22 @@ def test_each_input_begins_as_it_is_told():
 def test_what_makes_no_sense_is_refused(make: Callable[[], object]):
     with pytest.raises(ConfigError, match=r"allowed: .*\n  fix: "):
         make()
+
+
+@given(texts=TEXTS, prompts=TEXTS)
+def test_a_filter_behind_prompts_sees_them_and_what_was_written_without_a_gap(
+    texts: list[list[int]], prompts: list[list[int]]
+):
+    rows = [number % len(prompts) for number in range(len(texts))]
+    seen: list[list[int]] = []
+
+    def watching(scores: Tensor, written: Written) -> Tensor:
+        assert written.rows.tolist() == rows
+        whole = [[*prompts[row], *text] for row, text in zip(rows, texts, strict=True)]
+        seen.extend(written.tokens.tolist())
+        assert written.lengths.tolist() == [len(row) for row in whole]
+        assert [row[len(row) - len(each) :] for row, each in zip(seen, whole, strict=True)] == whole
+        return scores
+
+    Behind(prompts, watching)(scores(len(texts)), written(texts, rows))
+    assert len(seen) == len(texts)

@@ -17,10 +17,15 @@ from regard.decoding import (
     Forced,
     Greedy,
     Hypothesis,
+    LexicalBeam,
+    Lexicon,
     ModelScorer,
+    Required,
     Sample,
     Scorer,
+    Stops,
     Strategy,
+    Vocabulary,
     Written,
     search,
 )
@@ -332,3 +337,80 @@ def test_only_a_decoder_can_be_asked():
     encoder = build(ModelConfig(vocab_size=8, d_model=4, n_layers=1, n_heads=1, d_ff=4))
     with pytest.raises(ValueError, match="only a decoder"):
         ModelScorer(encoder, [[1]])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    longest=st.integers(2, 4),
+    phrases=st.lists(st.lists(st.integers(1, WORDS - 1), min_size=1, max_size=2), min_size=1, max_size=2),
+)
+def test_with_room_for_all_the_best_text_with_its_words_is_found(seed: int, longest: int, phrases: list[list[int]]):
+    def has(text: Sequence[int]) -> bool:
+        return all(any(list(text[at : at + len(each)]) == each for at in range(len(text))) for each in phrases)
+
+    table, beams = tables(1, seed), WORDS**longest
+    lexicon = Lexicon([[phrase] for phrase in phrases])
+    best = max(
+        ((log_probability(table[0], text) / len(text), text) for text in every_text(longest) if has(text)), default=None
+    )
+    strategy = LexicalBeam(beams, lexicon=lexicon, stop={END}, early="never")
+    texts = found(Chains(table, beams), strategy, [longest], filters=[Required([lexicon], {END})])[0]
+    if best is None:
+        assert not any(has(text.tokens) for text in texts)
+        assert texts[0].tokens
+    else:
+        assert texts[0].tokens == [word for word in best[1] if word != END]
+        assert texts[0].score == pytest.approx(best[0], abs=1e-4)
+        assert all(has(text.tokens) for text in texts)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10**6), inputs=st.integers(1, 5), rows=st.integers(1, 3), beams=st.integers(2, 4))
+def test_words_come_alike_alone_and_in_any_batch(seed: int, inputs: int, rows: int, beams: int):
+    table, lexicon = tables(inputs, seed), Lexicon([[[1, 2]], [[3]]])
+    longest = [5 + number for number in range(inputs)]
+
+    def told(table: Tensor, longest: list[int], rows: int) -> list[list[Hypothesis]]:
+        strategy = LexicalBeam(beams, lexicon=lexicon, stop={END})
+        rules = [Required([lexicon] * len(longest), {END})]
+        return found(Chains(table, beams), strategy, longest, filters=rules, rows=rows)
+
+    alone = [told(table[number : number + 1], [longest[number]], 1)[0] for number in range(inputs)]
+    together = told(table, longest, rows)
+    assert [[text.tokens for text in texts] for texts in together] == [[text.tokens for text in texts] for texts in alone]
+    assert all(lexicon.met(texts[0].tokens) for texts in together)
+
+
+LETTERS = Vocabulary(first=(b"", b"a", b"b", b"c"), later=(b"", b"a", b"b", b"c"), skipped=frozenset({END}))
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6), inputs=st.integers(1, 4), string=st.text("abc", min_size=1, max_size=3))
+def test_a_straight_search_ends_where_a_stop_string_is_complete(seed: int, inputs: int, string: str):
+    table, stops = tables(inputs, seed), Stops([string], LETTERS)
+    for make in (
+        lambda stops: Greedy(stop={END}, stops=stops),
+        lambda stops: Sample(list(range(inputs)), stop={END}, stops=stops),
+    ):
+        free = found(Chains(table), make(None), [9] * inputs)
+        bound = found(Chains(table), make(stops), [9] * inputs)
+        for whole, cut in zip(free, bound, strict=True):
+            text = LETTERS.text(whole[0].tokens)
+            end = text.find(string)
+            assert LETTERS.text(cut[0].tokens) == (text if end < 0 else text[: end + len(string)])
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10**6), longest=st.integers(1, 4), string=st.text("abc", min_size=1, max_size=2))
+def test_beams_find_the_best_of_all_texts_that_a_stop_string_may_end(seed: int, longest: int, string: str):
+    table, beams = tables(1, seed), WORDS**longest
+    cut = {
+        tuple(text[: end + len(string)] if (end := LETTERS.text(text).find(string)) >= 0 else text)
+        for text in every_text(longest)
+    }
+    best = max((log_probability(table[0], text) / len(text), text) for text in cut)
+    strategy = Beam(beams, stop={END}, stops=Stops([string], LETTERS), early="never")
+    text = found(Chains(table, beams), strategy, [longest])[0][0]
+    assert text.score == pytest.approx(best[0], abs=1e-4)
+    assert text.tokens == [word for word in best[1] if word != END]

@@ -12,8 +12,9 @@ from regard.models.build import build
 from regard.models.config import HeadConfig, ModelConfig
 from regard.models.model import Model
 from regard.tasks.chatting import Conversation, pieces, written
+from regard.tasks.decoding import Generation
 from regard.tasks.dialogue import PLAIN
-from regard.tasks.generation import Generation, continued
+from regard.tasks.generation import continued
 from regard.text import Tokenizer, train_tokenizer
 
 

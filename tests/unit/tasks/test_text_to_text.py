@@ -13,7 +13,7 @@ from regard.errors import ConfigError
 from regard.models.build import build
 from regard.models.config import HeadConfig, ModelConfig
 from regard.models.model import Model
-from regard.tasks.generation import Generation
+from regard.tasks.decoding import Generation
 from regard.tasks.summarization import Summarization
 from regard.tasks.task import learnable
 from regard.tasks.text_to_text import TextToText
