@@ -57,7 +57,7 @@ def predict(
     precision
         float32, bfloat16, auto: bfloat16 where the hardware has it, or int8: matrices in eight bits, quicker still.
     set
-        How a model that writes is to do it: decoding.beams=4, decoding.sample=true, decoding.n_best=3.
+        How a model that writes is to do it, and what: decoding.beams=4, decoding.sample=true, decoding.regex='[0-9]+'.
     json
         Print one JSON object on standard output and nothing else there.
     """

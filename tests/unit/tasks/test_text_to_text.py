@@ -14,6 +14,7 @@ from regard.models.build import build
 from regard.models.config import HeadConfig, ModelConfig
 from regard.models.model import Model
 from regard.tasks.decoding import Generation
+from regard.tasks.generation import decoded
 from regard.tasks.summarization import Summarization
 from regard.tasks.task import learnable
 from regard.tasks.text_to_text import TextToText
@@ -135,3 +136,20 @@ def test_settings_come_back(name: str) -> None:
     assert kind.from_settings(made.settings()) == made
     with pytest.raises(ConfigError, match="unknown key 'validate'"):
         kind.columns({"validate": 7})
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_what_is_asked_of_a_text_is_asked_of_the_vocabulary_that_is_written(joint: bool):
+    tokenizer = train_pieces(SOURCES * 3, TARGETS * 3, kind="bpe", vocab_size=80, joint=joint)
+    model = made(tokenizer, decoder_vocab_size=tokenizer.target.vocab_size, share_embeddings=joint).eval()
+
+    def written(**decoding: Any) -> list[str]:
+        told = decoded(task(tokenizer), {"max_new_tokens": 30, **decoding}, tokenizer)
+        answers = told.answers(model, rows(), tokenizer, max_length=None, dtype=torch.float32)
+        return [answer["generated"] for answer in answers]
+
+    assert set(written(regex="(der|ein) (Hund|Mann)")) <= {"der Hund", "ein Hund", "der Mann", "ein Mann"}
+    assert all("roten" in text and "Mann" in text for text in written(beams=3, required=["roten", "Mann"]))
+    plain = written()
+    letter = next(letter for letter in plain[0][1:] if letter.isalpha())
+    assert written(stop=[letter])[0] == plain[0].split(letter)[0].strip()
