@@ -279,14 +279,18 @@ class Tagged:
     """A tokenizer of many languages, whose tags are the ids 5 (de) and 6 (fr); the source's stands before a text."""
 
     languages = ("de", "fr")
+    pair = None
     eos_id = 2
 
     def __init__(self, tokenizer: Tokenizer, source: int | None = None) -> None:
         self._tokenizer, self._source = tokenizer, source
 
     @property
-    def target(self) -> Tokenizer:
-        return self._tokenizer
+    def target(self) -> "Tagged":
+        return Tagged(self._tokenizer)
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return self._tokenizer.decode(rows)
 
     def language_id(self, language: str) -> int:
         return {"de": 5, "fr": 6}[language]

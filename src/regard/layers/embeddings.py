@@ -12,18 +12,19 @@ from regard.layers.linear import Linear
 class Embedding(nn.Embedding):
     """A table of vectors whose gradient is sparse while it trains alone (`sparse=True`): only the rows of the batch.
 
-    A fresh table draws from N(0, 0.02²), as BERT's and GPT-2's do; N(0, 1) of torch would drown the positions. zero: a row
-    that is 0, and that reading does not train.
+    A fresh table draws from N(0, 0.02²), as BERT's and GPT-2's do; N(0, 1) of torch would drown the positions. std: another
+    deviation. zero: a row that is 0, and that reading does not train.
     """
 
-    def __init__(self, rows: int, width: int, *, zero: int | None = None) -> None:
+    def __init__(self, rows: int, width: int, *, std: float = 0.02, zero: int | None = None) -> None:
         positive(rows=rows, width=width)
+        self.std = std
         super().__init__(rows, width, padding_idx=zero)
 
     def reset_parameters(self) -> None:
         """Draw the table anew; of a model without memory there is none, see :class:`~regard.layers.linear.Linear`."""
         if not self.weight.is_meta:
-            nn.init.normal_(self.weight, std=0.02)
+            nn.init.normal_(self.weight, std=self.std)
             self._fill_padding_idx_with_zero()
 
 
