@@ -11,6 +11,7 @@ import transformers
 
 import regard
 from regard.cli.app import run
+from regard.text import Tokenizer, train_tokenizer
 
 WORDS = {
     "en": ("the", "a", "dog", "man", "runs", "sees", "old", "red"),
@@ -101,3 +102,28 @@ def test_several_languages_share_a_model_by_their_tags(
     assert "which language to translate into?\n  allowed: de, en, fr" in done.err
     done = command("predict", tmp_path / "model", "a red dog runs", "--target-language", "fi")
     assert "unknown language 'fi'" in done.err
+
+
+def test_a_summarizer_is_fine_tuned_from_any_encoder_decoder_and_goes_back(
+    tmp_path: Path, command: Callable[..., object]
+) -> None:
+    rows = [{"text": f"the old man sees the dog {i}", "summary": "a man sees"} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 200}
+    config = transformers.T5Config(**sizes, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
+    torch.manual_seed(0)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path / "t5")
+    texts = [row["text"] for row in rows] + [row["summary"] for row in rows]
+    train_tokenizer(texts, kind="unigram", vocab_size=60, specials="seq2seq").save(tmp_path / "t5")
+    quick = ("--set", "training.steps=2", "--set", "training.threads=1", "--json")
+    told = ("--task", "summarization", "--out", tmp_path / "run", *quick)
+    done = command("train", tmp_path / "rows.jsonl", "--model", tmp_path / "t5", *told)
+    assert done.status == 0, done.err
+    assert {"rouge1", "rouge2", "rougeL", "perplexity"} <= json.loads(done.out)["metrics"].keys()
+    assert command("export", tmp_path / "run", tmp_path / "back").status == 0
+    theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "back").eval()
+    ids = Tokenizer.load(tmp_path / "run").ids([texts[0]])[0]
+    with torch.no_grad():
+        found = theirs.generate(torch.tensor(ids), num_beams=1, do_sample=False, max_new_tokens=8)[0].tolist()
+    (answer,) = regard.load(tmp_path / "run", precision="float32", decoding={"max_new_tokens": 8}).predict(texts[:1])
+    assert answer["summary"] == Tokenizer.load(tmp_path / "run").decode([found])[0]

@@ -99,7 +99,7 @@ def _architecture_for(loaded: Loaded, family: Family, origin: Origin) -> Archite
     if loaded.head is None or (loaded.head.n_outputs == 0 and loaded.head.over != "pair"):
         same = came is not None and came.task is None and came.fields is not None and loaded.head is not None
         return came if came is not None and (loaded.extra or same or not came.head) else family.base
-    if came is not None and came.over == loaded.head.over and came.task in (task, None):
+    if came is not None and came.over == loaded.head.over and (came.task is None or came.serves(task)):
         return came
     found = None if task is None else family.serving(task)
     if found is None:

@@ -150,6 +150,10 @@ def put(values: dict[str, Any], path: str, value: Any) -> None:
     values[first] = inner
 
 
+REWRITING = frozenset({"text2text-generation", "translation", "summarization"})
+"""Tasks that one kind of head serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """One model class of theirs: the tensors of its body, which stand under the family's prefix, and those of its head.
@@ -172,6 +176,10 @@ class Architecture:
     def entries(self, prefix: str, config: Mapping[str, Any]) -> tuple[Entry, ...]:
         """The whole table for a checkpoint with this config.json, with `prefix` before the body's names."""
         return (*under(prefix, bound(self.body, config)), *bound(self.head, config))
+
+    def serves(self, task: str | None) -> bool:
+        """Whether a model of this task is one of this class; all that read a text and write another are alike."""
+        return self.task == task or {self.task, task} <= REWRITING
 
     @property
     def over(self) -> str | None:
@@ -215,7 +223,7 @@ class Family:
 
     def serving(self, task: str) -> Architecture | None:
         """The usual model class for a task; None when the family has none."""
-        served = (each for each in self.architectures.values() if each.task == task and each.fields is not None)
+        served = (each for each in self.architectures.values() if each.serves(task) and each.fields is not None)
         return next(served, None)
 
     def recognise(self, theirs: Mapping[str, Any], names: Sequence[str]) -> tuple[Architecture, tuple[Entry, ...]]:
