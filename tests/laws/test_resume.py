@@ -63,8 +63,13 @@ def arguments(rows: Path, out: Path, model: str = "tiny", **settings: object) ->
     return ["train", str(rows), "--columns", "text=sentence", "--model", model, "--out", str(out), *sets]
 
 
+def interruptible(command: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite run in the background ignores it, and so would this
+    main(command)
+
+
 def started(command: list[str]) -> ForkServerProcess:
-    process = FORK.Process(target=main, args=(command,), daemon=True)
+    process = FORK.Process(target=interruptible, args=(command,), daemon=True)
     process.start()
     return process
 
