@@ -9,8 +9,7 @@
 Regard reads texts and writes texts; the rivals are given ids and give ids, so that no tokenizer counts against them. Then
 each one, at its best N, translates sentences one at a time. Every round has the same sentences of Tatoeba, and ratios are
 of rounds with the same number, by the clock and by the processor's time. `same` counts translations equal to those of `hf
-fp32`, or of `regard float32` where that one is left out. CTranslate2 ends a beam search once the best hypothesis has ended,
-which is less work; the others look further.
+fp32`, or of `regard float32` where that one is left out.
 """
 
 from __future__ import annotations
