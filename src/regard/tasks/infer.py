@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import numpy as np
@@ -41,20 +42,27 @@ def _places(batch: Batch) -> Tensor | None:
     return torch.from_numpy(np.concatenate(within))
 
 
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """The model in evaluation mode; after the block in the mode (training or not) in which it came."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 @torch.inference_mode()
 def passes(model: Model, examples: Examples, *, dtype: torch.dtype, tokens: int = 4096) -> Iterator[tuple[Batch, Tensor]]:
     """Each batch with the head's outputs, as :func:`forward` gives them. tokens: in one forward pass.
 
     The model is left in the mode (training or not) in which it came.
     """
-    on, was_training = model.device, model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for rows in plan(examples.lengths, tokens=tokens, sort=True):
-            batch = take(examples, rows).to(on)
+            batch = take(examples, rows).to(model.device)
             yield batch, forward(model, batch, dtype=dtype)
-    finally:
-        model.train(was_training)
 
 
 def infer(model: Model, examples: Examples, *, dtype: torch.dtype, tokens: int = 4096) -> Outputs:

@@ -167,13 +167,17 @@ class TextGeneration(Writing, Learnable):
 
     def loss(self, model: Model, batch: Batch, *, smoothing: float, dtype: torch.dtype) -> tuple[torch.Tensor, int]:
         """Cross-entropy over the tokens of documents, or of the answers."""
-        told = self.forced(batch)
-        hidden = model.hidden(told.ids, ragged=told.layout, dtype=dtype)
+        told, hidden = self.read(model, batch, dtype=dtype)
         return forced_loss(model, hidden, told.labels, smoothing=smoothing), told.count
 
     def forced(self, batch: Batch) -> Told:
         """What the model is told of a batch, and what it is to say."""
         return Told.alone(apart(batch) if self.options.packing == "documents" else batch)
+
+    def read(self, model: Model, batch: Batch, *, dtype: torch.dtype) -> tuple[Told, torch.Tensor]:
+        """What the model is told of a batch, and its hidden states then."""
+        told = self.forced(batch)
+        return told, model.hidden(told.ids, ragged=told.layout, dtype=dtype)
 
     def measure(
         self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool = False
@@ -183,7 +187,7 @@ class TextGeneration(Writing, Learnable):
         `conversations`."""
         held = _first(examples, self.options.validate_on) if quick and self.options.validate_on else examples
         rows = held.documents if isinstance(held, Blocks) else held
-        nats, tokens = foreseen(model, held, self.forced, rows=len(rows), dtype=dtype)
+        nats, tokens = foreseen(model, held, lambda batch: self.read(model, batch, dtype=dtype), rows=len(rows))
         columns = rows.gather(np.arange(len(rows)))
         words, characters = (np.asarray(columns[name]) for name in ("words", "characters"))
         metrics = modelled(nats, tokens, words=words, characters=characters)

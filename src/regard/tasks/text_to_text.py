@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from pydantic import Field
 
 from regard.config import Settings, TokenizerConfig, parse
-from regard.data.batch import Batch, Examples, plan, take
+from regard.data.batch import Batch, Examples
 from regard.data.check import Columns, Report
 from regard.errors import Problem
 from regard.layers.ragged import Unpadded
@@ -21,7 +22,9 @@ from regard.models.config import HeadConfig, Kind, ModelConfig
 from regard.models.model import Model
 from regard.tasks.decoding import Generation
 from regard.tasks.forcing import Told, forced_loss
+from regard.tasks.foreseen import foreseen
 from regard.tasks.generation import Writing, answered, renderings, worded
+from regard.tasks.infer import evaluating
 from regard.tasks.inputs import Input
 from regard.tasks.task import TASKS, Defaults, Evaluation, Example, Fault, Learnable, Prediction, Row
 from regard.text.tokenizer import Tokenizer
@@ -32,8 +35,6 @@ LONGEST = 256
 """Tokens that are written where the checkpoint names no bound."""
 TWICE = 2
 """How much longer than the longest reference a text may become at an evaluation during training."""
-MEASURED = 4096
-"""Tokens in one forward pass of a measurement."""
 
 
 class Options(Settings):
@@ -154,34 +155,34 @@ class TextToText(Writing, Learnable):
 
     def loss(self, model: Model, batch: Batch, *, smoothing: float, dtype: torch.dtype) -> tuple[torch.Tensor, int]:
         """Cross-entropy over the tokens of the targets."""
+        told, hidden = self.read(model, batch, dtype=dtype)
+        return forced_loss(model, hidden, told.labels, smoothing=smoothing), told.count
+
+    def read(self, model: Model, batch: Batch, *, dtype: torch.dtype) -> tuple[Told, torch.Tensor]:
+        """What the decoder is told of a batch, and its hidden states then."""
         told = Told.of(batch, model.device)
-        hidden = model.hidden(
+        return told, model.hidden(
             batch.input_ids,
             decoder_ids=told.ids,
             ragged=Unpadded.lined(batch.ragged, device=model.device),
             decoder_ragged=told.layout,
             dtype=dtype,
         )
-        return forced_loss(model, hidden, told.labels, smoothing=smoothing), told.count
 
     def measure(
         self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool = False
     ) -> Evaluation:
         """What is written against the references, and how likely those were; quick: greedily, on `validate_on` rows."""
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             report = self._compared(model, examples, tokenizer, dtype=dtype, quick=quick)
-            likely = self._likelihood(model, examples, dtype=dtype)
-        finally:
-            model.train(was_training)
-        metrics = {name: metric.as_dict() for name, metric in (report.metrics | likely).items()}
-        return Evaluation(metrics, report.tables)
+        costs = foreseen(model, examples, lambda batch: self.read(model, batch, dtype=dtype), rows=len(examples))
+        metrics = {**report.metrics, "perplexity": modelled(*costs)["perplexity"]}
+        return Evaluation({name: metric.as_dict() for name, metric in metrics.items()}, report.tables)
 
     def _compared(
         self, model: Model, examples: Examples, tokenizer: Tokenizer, *, dtype: torch.dtype, quick: bool
     ) -> TextReport:
-        held = list(examples)[: self.options.validate_on if quick else None]
+        held = list(islice(examples, self.options.validate_on if quick else None))
         generation = self.generation
         if quick:  # a model that has not yet learned to stop would write on and on
             longest = TWICE * max(len(example["target_ids"]) for example in held)
@@ -194,15 +195,6 @@ class TextToText(Writing, Learnable):
     def compared(self, written: Sequence[str], references: Sequence[str]) -> TextReport:
         """How near the texts come to their references."""
         return TextReport(matched(written, references), {})
-
-    @torch.inference_mode()
-    def _likelihood(self, model: Model, examples: Examples, *, dtype: torch.dtype) -> dict[str, Any]:
-        sums, counts = [], []
-        for rows in plan(examples.sizes, tokens=MEASURED, sort=True):
-            loss, count = self.loss(model, take(examples, rows).to(model.device), smoothing=0.0, dtype=dtype)
-            sums.append(float(loss))
-            counts.append(count)
-        return {"perplexity": modelled(sums, counts)["perplexity"]}
 
     def faults(self, rows: Sequence[Row], tokenizer: Tokenizer | None, *, max_length: int | None) -> Iterator[Fault]:
         """Texts that are longer than the model reads."""
