@@ -96,7 +96,7 @@ def ours(
 
     def remembered(numbers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
         assert model.encoder is not None
-        ids, mask = generation.padded([inputs[number] for number in numbers], left=False)
+        ids, mask = generation.padded([inputs[number] for number in numbers])
         return model.encoder(ids, attention_mask=mask), mask.bool()
 
     found = written(

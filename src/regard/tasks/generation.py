@@ -40,19 +40,6 @@ class Writing(Task):
         return {"generation": self.generation.model_dump(exclude_none=True)}
 
 
-def continued(
-    model: Model,
-    prompts: Sequence[Sequence[int]],
-    settings: Generation,
-    tokenizer: Tokenizer,
-    *,
-    dtype: torch.dtype,
-    default: int,
-) -> list[list[int]]:
-    """What a decoder writes after each prompt, in order: the best of what :func:`continuations` finds."""
-    return [texts[0].tokens for texts in continuations(model, prompts, settings, tokenizer, dtype=dtype, default=default)]
-
-
 def answered(
     model: Model,
     sources: Sequence[Sequence[int]],
@@ -101,7 +88,7 @@ def renderings(
     encoder, on = model.encoder, model.device
 
     def remembered(inputs: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        ids, mask = (part.to(on) for part in padded([sources[number] for number in inputs], left=False))
+        ids, mask = (part.to(on) for part in padded([sources[number] for number in inputs]))
         real = None if mask.all() else mask.bool()
         return encoder(ids, attention_mask=real, dtype=dtype), real
 
@@ -173,13 +160,12 @@ def decoded(task: Task, decoding: Mapping[str, Any], tokenizer: Tokenizer | None
     return replace(task, generation=generation.decoded(decoding, tokenizer))  # type: ignore[type-var]
 
 
-def padded(rows: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:
-    """ids (rows, longest), and what of it is real."""
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """ids (rows, longest), padded behind, and what of it is real."""
     width = max(map(len, rows))
     ids, mask = torch.zeros(2, len(rows), width, dtype=torch.int64)
     for i, row in enumerate(rows):
-        here = slice(width - len(row), None) if left else slice(len(row))
-        ids[i, here], mask[i, here] = torch.tensor(list(row), dtype=torch.int64), 1
+        ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(list(row), dtype=torch.int64), 1
     return ids, mask
 
 

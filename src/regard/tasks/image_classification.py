@@ -110,7 +110,7 @@ class ZeroShotImageClassification(Images):
         results = []
         for row, pixels in zip(rows, self._one_by_one(rows), strict=True):
             texts = [SENTENCE.format(choice) for choice in row["choices"]]
-            ids, mask = padded(tokenizer.ids(texts, max_length=max_length)[0], left=False)
+            ids, mask = padded(tokenizer.ids(texts, max_length=max_length)[0])
             scores = model.pairs(ids.to(on), pixels.to(on), attention_mask=mask.to(on), dtype=dtype)[0].softmax(-1)
             results.append(best(row["choices"], scores.tolist()))
         return results

@@ -14,7 +14,7 @@ from regard.models.model import Model
 from regard.tasks.chatting import Conversation, pieces, written
 from regard.tasks.decoding import Generation
 from regard.tasks.dialogue import PLAIN
-from regard.tasks.generation import continued
+from regard.tasks.generation import continuations
 from regard.text import Tokenizer, train_tokenizer
 
 
@@ -58,8 +58,8 @@ def test_tokens_are_those_of_the_greedy_search(suppressed: Sequence[int] | None,
     for stop in (frozenset[int](), frozenset({0, 17, 100, 200})):
         tokens = written(model, prompt, generation, stop=stop, longest=12, dtype=torch.float32)
         told = generation.model_copy(update={"eos_token_id": tuple(sorted(stop))})
-        expected = continued(model, [prompt], told, bytewise, dtype=torch.float32, default=12)
-        assert list(tokens) == expected[0]
+        (expected,) = continuations(model, [prompt], told, bytewise, dtype=torch.float32, default=12)
+        assert list(tokens) == expected[0].tokens
 
 
 def test_what_was_said_is_kept(bytewise: Tokenizer) -> None:
