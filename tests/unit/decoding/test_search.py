@@ -333,6 +333,16 @@ def test_hypotheses_that_share_a_cache_are_scored_as_if_alone(prompts: list[list
                 assert text.score == pytest.approx(float(score), abs=1e-4)
 
 
+def test_a_row_that_is_done_may_stay_beyond_the_last_position():
+    config = ModelConfig(kind="decoder", vocab_size=30, d_model=16, n_layers=2, n_heads=4, d_ff=32, max_positions=12)
+    torch.manual_seed(0)
+    model = build(config, HeadConfig(over="vocabulary", dense=False, bias=False, n_outputs=30)).eval()
+    prompts, longest = [[1] * 11, *[[2]] * 8], [1, *[11] * 8]
+    with torch.inference_mode():
+        found = {each.input: each.found for each in search(ModelScorer(model, prompts), Greedy(stop=()), longest=longest)}
+    assert [len(found[number][0].tokens) for number in range(9)] == longest
+
+
 def test_only_a_decoder_can_be_asked():
     encoder = build(ModelConfig(vocab_size=8, d_model=4, n_layers=1, n_heads=1, d_ff=4))
     with pytest.raises(ValueError, match="only a decoder"):
