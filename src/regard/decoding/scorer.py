@@ -79,7 +79,7 @@ class ModelScorer(Scorer):
         self._decoder, self._head, self._on = model.decoder, model.head, model.device
         self._prompts, self._remembered, self._dtype = prompts, remembered, dtype
         self._cache = self._new_cache()
-        self._last_position = model.config.decoder_positions - 1
+        self._last_position = model.config.decoder_positions - 1 if model.config.positions == "learned" else None
         self._hidden = torch.empty(0)
         self._sight = torch.empty(0, width, 0, dtype=torch.bool, device=self._on)
         self._positions = torch.empty(0, dtype=torch.int64, device=self._on)
@@ -125,10 +125,13 @@ class ModelScorer(Scorer):
     def read(self, tokens: Tensor) -> None:
         """See :class:`Scorer`."""
         self._sight = torch.cat([self._sight, self._own.expand(len(tokens), -1, -1)], dim=2)
+        positions = self._positions
+        if self._last_position is not None:
+            # a row that is done may stay for a while, beyond the end of the table: what it reads there counts for nothing
+            positions = positions.clamp(max=self._last_position)
         self._hidden = self._decoder(
             tokens,
-            # a row that is done may stay for a while, beyond the last position: what it reads there counts for nothing
-            position_ids=self._positions[:, None].clamp(max=self._last_position),
+            position_ids=positions[:, None],
             memory_mask=None if self._memory_mask is None or self._memory_mask.all() else self._memory_mask,
             cache=self._cache,
             sight=self._sight,

@@ -343,6 +343,19 @@ def test_a_row_that_is_done_may_stay_beyond_the_last_position():
     assert [len(found[number][0].tokens) for number in range(9)] == longest
 
 
+def test_positions_without_a_table_have_no_end():
+    written = []
+    for positions in (4, 512):
+        torch.manual_seed(0)
+        size = {"vocab_size": 30, "d_model": 16, "n_layers": 2, "n_heads": 4, "d_ff": 32}
+        config = ModelConfig(kind="decoder", positions="rotary", max_positions=positions, **size)
+        model = build(config, HeadConfig(over="vocabulary", dense=False, bias=False, n_outputs=30)).eval()
+        with torch.inference_mode():
+            (each,) = search(ModelScorer(model, [[1, 2]]), Greedy(stop=()), longest=[20])
+        written.append(each.found)
+    assert written[0] == written[1]
+
+
 def test_only_a_decoder_can_be_asked():
     encoder = build(ModelConfig(vocab_size=8, d_model=4, n_layers=1, n_heads=1, d_ff=4))
     with pytest.raises(ValueError, match="only a decoder"):
