@@ -283,11 +283,9 @@ def _begin_small(model: Model) -> None:
 
     Otherwise attention, which begins as a mean over all tokens, makes their states one and the same from layer to layer. At
     the rates that are common for small models an encoder then collapses within some hundred steps, and a decoder never
-    learns where to look. DeepNorm (Wang et al. 2022) begins four to ten times smaller still, which learns small data later.
+    learns where to look. DeepNorm (Wang et al. 2022) begins smaller still, and learned small data late.
     """
     for stack in filter(None, (model.encoder, model.decoder)):
-        for module in stack.layers.modules():
-            if isinstance(module, Attention):
-                module.o_proj.weight.mul_(stack.n_layers**-0.5)
-            elif isinstance(module, FeedForward):
-                module.down_proj.weight.mul_(stack.n_layers**-0.5)
+        for name, module in stack.layers.named_modules():
+            if isinstance(module, Linear) and name.endswith(("o_proj", "down_proj")):
+                module.weight.mul_(stack.n_layers**-0.5)
